@@ -62,14 +62,18 @@ export interface FileHandle {
   readSync(target: Uint8Array, position: number): number
   /** Resolves to the bytes written, which may be fewer than given: see `writeFully`. */
   write(source: Uint8Array, position: number): Promise<number>
+  /** As `write`, on the calling thread: for a few bytes into the page cache, where a thread-pool hop costs more. */
+  writeSync(source: Uint8Array, position: number): number
   truncate(length: number): Promise<void>
   /** fdatasync(2): content and length. */
   datasync(): Promise<void>
   /** fsync(2): also times and permissions. */
   sync(): Promise<void>
   stat(): Promise<FileStat>
-  /** Idempotent. */
+  /** Waits for the calls under way, then closes. Idempotent; what is called later fails with EBADF. */
   close(): Promise<void>
+  /** As `close`, on the calling thread: only while no call is under way, which is the caller's to know. */
+  closeSync(): void
 }
 
 export interface FileStat {

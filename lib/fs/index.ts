@@ -1,0 +1,7 @@
+export * from './checkpoint-file.ts'
+export type * from './file-system.ts'
+export * from './handle-cache.ts'
+export { NodeFileSystem, nodeFileSystem } from './node-file-system.ts'
+export * from './replace-file.ts'
+export { isSystemError, systemCode, toLogError } from './system-errors.ts'
+export { writeFully, writeFullySync } from './write-fully.ts'

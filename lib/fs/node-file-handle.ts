@@ -1,0 +1,184 @@
+import fs from 'node:fs'
+import type { FileHandle, FileStat } from './file-system.ts'
+import type { PoolGate } from './pool-gate.ts'
+
+type Done<T> = (error: NodeJS.ErrnoException | null, value?: T) => void
+
+/**
+ * A file by its descriptor, over the callback forms of `node:fs`.
+ *
+ * Invariants:
+ *   N1  The descriptor is closed only when no call on it is under way or waiting: its number may go to another
+ *       file at once, and a late call would read or write that one.
+ *   N2  At most one close, whatever is called how often.
+ */
+export class NodeFileHandle implements FileHandle {
+  readonly path: string
+  readonly #fd: number
+  readonly #gate: PoolGate
+  #underWay = 0
+  #closing: Promise<void> | undefined
+  #whenIdle: (() => void) | undefined
+
+  /** Takes the descriptor over. */
+  constructor(path: string, fd: number, gate: PoolGate) {
+    this.path = path
+    this.#fd = fd
+    this.#gate = gate
+  }
+
+  read(target: Uint8Array, position: number): Promise<number> {
+    // A read may stop early without being at the end (a signal, 2 GiB a call), so only 0 means end of file.
+    const fd = this.#fd
+    const length = target.byteLength
+    if (length === 0) return Promise.resolve(0)
+    return this.#call(done => {
+      let filled = 0
+      const more = (error: NodeJS.ErrnoException | null, count: number): void => {
+        filled += count
+        if (error !== null || count === 0 || filled === length) done(error, filled)
+        else fs.read(fd, target, filled, length - filled, position + filled, more)
+      }
+      fs.read(fd, target, 0, length, position, more)
+    })
+  }
+
+  readSync(target: Uint8Array, position: number): number {
+    this.#refuseClosed('read')
+    const length = target.byteLength
+    let filled = 0
+    try {
+      while (filled < length) {
+        const count = fs.readSync(this.#fd, target, filled, length - filled, position + filled)
+        if (count === 0) break
+        filled += count
+      }
+    } catch (error) {
+      throw withPath(error, this.path)
+    }
+    return filled
+  }
+
+  write(source: Uint8Array, position: number): Promise<number> {
+    return this.#call(done => fs.write(this.#fd, source, 0, source.byteLength, position, done))
+  }
+
+  writeSync(source: Uint8Array, position: number): number {
+    this.#refuseClosed('write')
+    try {
+      return fs.writeSync(this.#fd, source, 0, source.byteLength, position)
+    } catch (error) {
+      throw withPath(error, this.path)
+    }
+  }
+
+  truncate(length: number): Promise<void> {
+    return this.#call(done => fs.ftruncate(this.#fd, length, done))
+  }
+
+  datasync(): Promise<void> {
+    return this.#call(done => fs.fdatasync(this.#fd, done))
+  }
+
+  sync(): Promise<void> {
+    return this.#call(done => fs.fsync(this.#fd, done))
+  }
+
+  async stat(): Promise<FileStat> {
+    return toFileStat(await this.#call<fs.Stats>(done => fs.fstat(this.#fd, done)))
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  closeSync(): void {
+    if (this.#closing !== undefined) return
+    if (this.#underWay > 0) throw new TypeError(`closeSync while a call on ${this.path} is under way`)
+    this.#closing = Promise.resolve()
+    fs.closeSync(this.#fd)
+  }
+
+  async #close(): Promise<void> {
+    if (this.#underWay > 0) {
+      await new Promise<void>(resolve => {
+        this.#whenIdle = resolve
+      })
+    }
+    return callThrough(this.#gate, done => fs.close(this.#fd, done))
+  }
+
+  #call<T>(invoke: (done: Done<T>) => void): Promise<T> {
+    if (this.#closing !== undefined) return Promise.reject(closedError(this.path))
+    return new Promise((resolve, reject) => {
+      const done: Done<T> = (error, value) => {
+        this.#gate.leave()
+        this.#underWay -= 1
+        if (this.#underWay === 0) this.#whenIdle?.()
+        if (error === null || error === undefined) resolve(value as T)
+        else reject(withPath(error, this.path))
+      }
+      this.#underWay += 1
+      this.#gate.enter(() => {
+        // Node checks its arguments before it starts; a slot must not be lost to a wrong position.
+        try {
+          invoke(done)
+        } catch (error) {
+          done(error as NodeJS.ErrnoException)
+        }
+      })
+    })
+  }
+
+  #refuseClosed(call: string): void {
+    if (this.#closing !== undefined) throw closedError(this.path, call)
+  }
+}
+
+/** Runs one callback-style call through the gate. */
+export function callThrough<T>(gate: PoolGate, invoke: (done: Done<T>) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const done: Done<T> = (error, value) => {
+      gate.leave()
+      if (error === null || error === undefined) resolve(value as T)
+      else reject(error)
+    }
+    gate.enter(() => {
+      try {
+        invoke(done)
+      } catch (error) {
+        done(error as NodeJS.ErrnoException)
+      }
+    })
+  })
+}
+
+export function toFileStat(stats: fs.Stats): FileStat {
+  return {
+    kind: entryKind(stats),
+    size: stats.size,
+    modifiedMs: stats.mtimeMs,
+    mode: stats.mode & 0o777,
+    uid: stats.uid,
+    gid: stats.gid,
+    device: stats.dev,
+    inode: stats.ino
+  }
+}
+
+export function entryKind(entry: fs.Stats | fs.Dirent): FileStat['kind'] {
+  if (entry.isFile()) return 'file'
+  if (entry.isDirectory()) return 'directory'
+  return entry.isSymbolicLink() ? 'symlink' : 'other'
+}
+
+function closedError(path: string, call = 'use'): NodeJS.ErrnoException {
+  return Object.assign(new Error(`EBADF: file is closed, ${call} '${path}'`), { code: 'EBADF', path })
+}
+
+/** A call on a descriptor fails without saying which file: the message is useless to an operator then. */
+function withPath(error: unknown, path: string): unknown {
+  if (error instanceof Error && !('path' in error)) Object.assign(error, { path })
+  return error
+}

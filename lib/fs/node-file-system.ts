@@ -1,0 +1,203 @@
+import fs from 'node:fs'
+import type { DirectoryEntry, FileHandle, FileStat, FileSystem, OpenMode } from './file-system.ts'
+import { callThrough, entryKind, NodeFileHandle, toFileStat } from './node-file-handle.ts'
+import { type PoolGate, sharedPoolGate } from './pool-gate.ts'
+
+const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_DIRECTORY } = fs.constants
+
+/**
+ * On every open: no symbolic link as last component, and no waiting at a pipe that somebody put where a file
+ * should be (O_NONBLOCK means nothing for a regular file). libuv adds O_CLOEXEC. Windows knows neither flag.
+ */
+const ALWAYS = (fs.constants.O_NOFOLLOW ?? 0) | (fs.constants.O_NONBLOCK ?? 0)
+
+const DEFAULT_FILE_MODE = 0o600
+const DEFAULT_FOLDER_MODE = 0o700
+
+/**
+ * The operating system's files, through `node:fs`.
+ *
+ * At most half of libuv's thread pool is busy with calls from here, whatever the number of files (see `PoolGate`).
+ * Permissions are set as asked, whatever the process' umask says.
+ */
+export class NodeFileSystem implements FileSystem {
+  readonly name = 'node'
+  readonly #gate: PoolGate
+
+  constructor(gate: PoolGate = sharedPoolGate) {
+    this.#gate = gate
+  }
+
+  async open(path: string, mode: OpenMode, permissions = DEFAULT_FILE_MODE): Promise<FileHandle> {
+    for (;;) {
+      if (mode !== 'create') {
+        try {
+          return this.#handle(path, await this.#open(path, openFlags(mode)))
+        } catch (error) {
+          if (!isMissing(error) || mode === 'read' || mode === 'write') throw error
+        }
+      }
+      try {
+        return await this.#create(path, permissions)
+      } catch (error) {
+        // Somebody else made it since: then it is there to be opened.
+        if (mode === 'create' || (error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      }
+    }
+  }
+
+  openSync(path: string, mode: OpenMode): FileHandle {
+    for (;;) {
+      try {
+        if (mode !== 'create') return this.#handle(path, fs.openSync(path, openFlags(mode)))
+      } catch (error) {
+        if (!isMissing(error) || mode === 'read' || mode === 'write') throw error
+      }
+      try {
+        return this.#handle(path, fs.openSync(path, O_RDWR | O_CREAT | O_EXCL | ALWAYS, DEFAULT_FILE_MODE))
+      } catch (error) {
+        if (mode === 'create' || (error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      }
+    }
+  }
+
+  async stat(path: string): Promise<FileStat | undefined> {
+    try {
+      return toFileStat(await callThrough<fs.Stats>(this.#gate, done => fs.lstat(path, done)))
+    } catch (error) {
+      if (isMissing(error)) return undefined
+      throw error
+    }
+  }
+
+  async readDirectory(path: string): Promise<DirectoryEntry[]> {
+    const entries = await callThrough<fs.Dirent[]>(this.#gate, done => fs.readdir(path, { withFileTypes: true }, done))
+    return entries.map(entry => ({ name: entry.name, kind: entryKind(entry) }))
+  }
+
+  async makeDirectory(path: string, permissions = DEFAULT_FOLDER_MODE): Promise<void> {
+    await callThrough<void>(this.#gate, done => fs.mkdir(path, permissions, done))
+    await this.changeMode(path, permissions)
+  }
+
+  removeDirectory(path: string): Promise<void> {
+    return callThrough(this.#gate, done => fs.rmdir(path, done))
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return callThrough(this.#gate, done => fs.rename(from, to, done))
+  }
+
+  unlink(path: string): Promise<void> {
+    return callThrough(this.#gate, done => fs.unlink(path, done))
+  }
+
+  link(existing: string, path: string): Promise<void> {
+    return callThrough(this.#gate, done => fs.link(existing, path, done))
+  }
+
+  async syncDirectory(path: string): Promise<void> {
+    // Windows has no such call; its file system journals names by itself.
+    if (process.platform === 'win32') return
+    await this.#withDescriptor(path, O_RDONLY | O_DIRECTORY | ALWAYS, (fd, done) => fs.fsync(fd, done))
+  }
+
+  async changeMode(path: string, permissions: number): Promise<void> {
+    if (process.platform === 'win32') return
+    // By descriptor, because chmod(2) follows a symbolic link. The set-group-id bit of a folder is inherited on
+    // purpose (files below get its group), and chmod would drop it.
+    await this.#withDescriptor<void>(path, O_RDONLY | ALWAYS, (fd, done) => {
+      fs.fstat(fd, (error, stats) => {
+        if (error !== null) done(error)
+        else if ((stats.mode & 0o777) === permissions) done(null)
+        else fs.fchmod(fd, (stats.mode & 0o7000) | permissions, done)
+      })
+    })
+  }
+
+  changeOwner(path: string, uid: number, gid: number): Promise<void> {
+    return callThrough(this.#gate, done => fs.lchown(path, uid, gid, done))
+  }
+
+  setModifiedTime(path: string, milliseconds: number): Promise<void> {
+    const seconds = milliseconds / 1000
+    return callThrough(this.#gate, done => fs.lutimes(path, seconds, seconds, done))
+  }
+
+  realPath(path: string): Promise<string> {
+    return callThrough(this.#gate, done => fs.realpath.native(path, done))
+  }
+
+  async volume(path: string): Promise<{ type: number; freeBytes: number }> {
+    const { type, bavail, bsize } = await callThrough<fs.StatsFs>(this.#gate, done => fs.statfs(path, done))
+    return { type, freeBytes: bavail * bsize }
+  }
+
+  watch(path: string, changed: (name: string | undefined) => void): { close(): void } {
+    const watcher = fs.watch(path, { persistent: false }, (_event, name) => changed(name ?? undefined))
+    // A watch that breaks is a hint that no longer comes. The follower polls as well.
+    watcher.on('error', () => watcher.close())
+    return watcher
+  }
+
+  #handle(path: string, fd: number): NodeFileHandle {
+    return new NodeFileHandle(path, fd, this.#gate)
+  }
+
+  #open(path: string, flags: number, permissions = DEFAULT_FILE_MODE): Promise<number> {
+    return callThrough(this.#gate, done => fs.open(path, flags, permissions, done))
+  }
+
+  async #create(path: string, permissions: number): Promise<FileHandle> {
+    const fd = await this.#open(path, O_RDWR | O_CREAT | O_EXCL | ALWAYS, permissions)
+    // umask can only take bits of group and others away, and only if some were asked for.
+    if ((permissions & 0o077) !== 0) {
+      try {
+        await callThrough<void>(this.#gate, done => fs.fchmod(fd, permissions, done))
+      } catch (error) {
+        fs.closeSync(fd)
+        throw error
+      }
+    }
+    return this.#handle(path, fd)
+  }
+
+  /** Opens, calls, closes: in one slot of the pool. */
+  #withDescriptor<T>(
+    path: string,
+    flags: number,
+    use: (fd: number, done: (error: NodeJS.ErrnoException | null, value?: T) => void) => void
+  ): Promise<T> {
+    return callThrough(this.#gate, done => {
+      fs.open(path, flags, (openError, fd) => {
+        if (openError !== null) {
+          done(openError)
+          return
+        }
+        use(fd, (error, value) => {
+          if (error !== null && !('path' in error)) Object.assign(error, { path })
+          fs.close(fd, closeError => done(error ?? closeError ?? null, value))
+        })
+      })
+    })
+  }
+}
+
+/** The one that everybody shares who has no reason for another. */
+export const nodeFileSystem = new NodeFileSystem()
+
+function openFlags(mode: Exclude<OpenMode, 'create'>): number {
+  switch (mode) {
+    case 'read':
+      return O_RDONLY | ALWAYS
+    case 'write':
+    case 'create-or-open':
+      return O_RDWR | ALWAYS
+    case 'truncate':
+      return O_RDWR | O_TRUNC | ALWAYS
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT'
+}
