@@ -124,6 +124,31 @@ export function readVarint(bytes: Uint8Array, at: number, end: number): number {
 }
 
 /**
+ * Zigzag form, as an unsigned number, of a varint or varlong of one to four bytes; -1 for a longer, padded or cut one,
+ * which the careful functions then judge. Never throws, so that a hot loop can inline it.
+ *
+ * Since padded forms are left out, the form's size follows from its value: `shortZigzagBytes`.
+ */
+export function shortZigzag(bytes: Uint8Array, at: number): number {
+  const first = bytes[at]!
+  if (first < 0x80) return first
+  const second = bytes[at + 1]!
+  if (second < 0x80) return second === 0 ? -1 : (first & 0x7f) | (second << 7)
+  const third = bytes[at + 2]!
+  if (third < 0x80) return third === 0 ? -1 : (first & 0x7f) | ((second & 0x7f) << 7) | (third << 14)
+  const fourth = bytes[at + 3]!
+  if (fourth >= 0x80 || fourth === 0 || fourth === undefined) return -1
+  return (first & 0x7f) | ((second & 0x7f) << 7) | ((third & 0x7f) << 14) | (fourth << 21)
+}
+
+/** Bytes that `shortZigzag` has read to give `zigzag`. */
+export function shortZigzagBytes(zigzag: number): number {
+  if (zigzag < 0x80) return 1
+  if (zigzag < 0x4000) return 2
+  return zigzag < 0x200000 ? 3 : 4
+}
+
+/**
  * The signed 64-bit integer that starts at `at`.
  *
  * @param end - exclusive bound of the readable bytes.

@@ -1,0 +1,81 @@
+import { LogError } from '../util/errors.ts'
+import { readVarint, shortZigzag, shortZigzagBytes, skipVarint } from '../util/varint.ts'
+import type { Header } from './record.ts'
+
+/** An empty name and a null value take a byte each. */
+const MIN_HEADER_BYTES = 2
+
+const NO_HEADERS: readonly Header[] = Object.freeze([])
+
+/**
+ * Position behind `count` headers that start at `at`, or -1 if that takes a closer look. Never throws.
+ *
+ * @param end - exclusive bound of the record.
+ */
+export function skipHeadersQuickly(bytes: Uint8Array, at: number, count: number, end: number): number {
+  for (; count > 0; count--) {
+    const name = shortZigzag(bytes, at)
+    if (name < 0 || (name & 1) !== 0) return -1
+    at += shortZigzagBytes(name) + (name >>> 1)
+    if (at >= end) return -1
+    const value = shortZigzag(bytes, at)
+    if (value < 0 || ((value & 1) !== 0 && value !== 1)) return -1
+    at += shortZigzagBytes(value) + (value === 1 ? 0 : value >>> 1)
+    if (at > end) return -1
+  }
+  return at
+}
+
+/**
+ * Checks the headers that start with their count at `at`. Allocates nothing, whatever the count claims.
+ *
+ * @param end - exclusive bound of the record.
+ * @returns the position behind them.
+ * @throws {LogError} INVALID_RECORD
+ */
+export function checkHeaders(bytes: Uint8Array, at: number, end: number): number {
+  const count = readVarint(bytes, at, end)
+  at = skipVarint(bytes, at, end)
+  if (count < 0) throw invalid(`header count ${count}`)
+  if (count * MIN_HEADER_BYTES > end - at) throw invalid(`${count} headers in ${end - at} bytes`)
+  for (let i = 0; i < count; i++) {
+    const nameLength = readVarint(bytes, at, end)
+    at = skipVarint(bytes, at, end)
+    if (nameLength < 0) throw invalid(`header ${i} without a name`)
+    if (nameLength > end - at) throw invalid(`header ${i} whose name runs past the record's end`)
+    at += nameLength
+    const valueLength = readVarint(bytes, at, end)
+    at = skipVarint(bytes, at, end)
+    if (valueLength < -1) throw invalid(`header ${i} of length ${valueLength}`)
+    if (valueLength > end - at) throw invalid(`header ${i} whose value runs past the record's end`)
+    if (valueLength > 0) at += valueLength
+  }
+  return at
+}
+
+/** Decodes the headers that start with their count at `at`, which a cursor has checked. Values are views. */
+export function readHeaders(bytes: Buffer, at: number, end: number): readonly Header[] {
+  const count = readVarint(bytes, at, end)
+  if (count === 0) return NO_HEADERS
+  at = skipVarint(bytes, at, end)
+  const headers: Header[] = []
+  for (let i = 0; i < count; i++) {
+    const nameLength = readVarint(bytes, at, end)
+    at = skipVarint(bytes, at, end)
+    const name = bytes.toString('utf8', at, at + nameLength)
+    at += nameLength
+    const valueLength = readVarint(bytes, at, end)
+    at = skipVarint(bytes, at, end)
+    if (valueLength < 0) {
+      headers.push([name, null])
+    } else {
+      headers.push([name, bytes.subarray(at, at + valueLength)])
+      at += valueLength
+    }
+  }
+  return headers
+}
+
+function invalid(what: string): LogError {
+  return new LogError('INVALID_RECORD', what)
+}

@@ -1,0 +1,311 @@
+import { isLogError, LogError } from '../util/errors.ts'
+import {
+  MAX_VARLONG_BYTES,
+  readVarint,
+  readVarlong,
+  shortZigzag,
+  shortZigzagBytes,
+  skipVarint
+} from '../util/varint.ts'
+import type { BatchView } from './batch-view.ts'
+import { checkHeaders, readHeaders, skipHeadersQuickly } from './headers.ts'
+import { LazyRecord } from './lazy-record.ts'
+import type { EagerRecord, Header } from './record.ts'
+import { RecordSource } from './record-source.ts'
+import { type DecodeOptions, recordsSection } from './records-section.ts'
+
+/**
+ * Walks over the records of one batch without allocating anything per record:
+ *
+ *     const cursor = batch.records()
+ *     while (cursor.next()) use(cursor.offset, cursor.value())
+ *
+ * What it shows belongs to the record that the last `next()` came to. Positions are positions in `bytes`.
+ *
+ * A record is read twice over at most: quickly, which knows only the forms that practically every record has (lengths
+ * below 2^27, short deltas), and carefully where the quick way has any doubt. Only the careful way refuses, and it
+ * says why.
+ */
+export class RecordCursor {
+  readonly batch: BatchView
+  /** The bytes that hold the records: the batch's own, or what they were decompressed to. */
+  readonly bytes: Buffer
+  readonly #source: RecordSource
+  readonly #end: number
+  readonly #count: number
+  readonly #lastOffsetDelta: number
+  #index = 0
+  #at: number
+  #recordStart = -1
+  #timestampAt = -1
+  #timestampDelta = 0
+  #offsetDelta = -1
+  #contentStart = -1
+  #keyStart = -1
+  #keyEnd = -1
+  #valueStart = -1
+  #valueEnd = -1
+  #headersAt = -1
+  #headerCount = 0
+
+  /**
+   * @throws {LogError} CORRUPT_MESSAGE if the batch fails its CRC, unless `checkCrc` is false.
+   * @throws {LogError} UNSUPPORTED_COMPRESSION_TYPE, INVALID_RECORD, DECOMPRESSION_LIMIT if its records cannot be
+   *   decompressed, or not within the limits.
+   */
+  constructor(batch: BatchView, options: DecodeOptions = {}) {
+    if (options.checkCrc !== false) batch.verify()
+    const { bytes, start, end } = recordsSection(batch, options)
+    this.batch = batch
+    this.bytes = bytes
+    this.#source = new RecordSource(batch, bytes, end)
+    this.#at = start
+    this.#end = end
+    this.#count = batch.recordCount
+    this.#lastOffsetDelta = batch.lastOffsetDelta
+    if (this.#count < 0) throw this.#invalid(`record count ${this.#count}`)
+  }
+
+  /**
+   * Goes on to the next record. False behind the last one: then as many have been there as the header says, and
+   * nothing is left.
+   *
+   * @throws {LogError} INVALID_RECORD
+   */
+  next(): boolean {
+    if (this.#index === this.#count) return this.#finish()
+    if (!this.#nextQuickly()) this.#nextCarefully()
+    this.#index += 1
+    return true
+  }
+
+  get offset(): number {
+    return this.#source.baseOffset + this.#offsetDelta
+  }
+
+  get offsetDelta(): number {
+    return this.#offsetDelta
+  }
+
+  /** Milliseconds, the nearest number; -1 none. That of the batch under LogAppendTime. */
+  get timestamp(): number {
+    return this.#source.timestamp(this.#timestampDelta, this.#timestampAt)
+  }
+
+  get timestampExact(): bigint {
+    return this.#source.timestampExact(this.#timestampAt)
+  }
+
+  get hasKey(): boolean {
+    return this.#keyStart >= 0
+  }
+
+  /** -1 if the key is null. */
+  get keyStart(): number {
+    return this.#keyStart
+  }
+
+  get keyEnd(): number {
+    return this.#keyEnd
+  }
+
+  get hasValue(): boolean {
+    return this.#valueStart >= 0
+  }
+
+  /** -1 if the value is null. */
+  get valueStart(): number {
+    return this.#valueStart
+  }
+
+  get valueEnd(): number {
+    return this.#valueEnd
+  }
+
+  get headerCount(): number {
+    return this.#headerCount
+  }
+
+  /** Where the whole record starts, its length included. */
+  get recordStart(): number {
+    return this.#recordStart
+  }
+
+  /** Where key, value and headers start, with the key's length: what stays when the record moves to another batch. */
+  get contentStart(): number {
+    return this.#contentStart
+  }
+
+  /** Position behind the record. */
+  get recordEnd(): number {
+    return this.#at
+  }
+
+  /** A view of `bytes`. */
+  key(): Buffer | null {
+    return this.#keyStart < 0 ? null : this.bytes.subarray(this.#keyStart, this.#keyEnd)
+  }
+
+  /** A view of `bytes`. Null is a tombstone. */
+  value(): Buffer | null {
+    return this.#valueStart < 0 ? null : this.bytes.subarray(this.#valueStart, this.#valueEnd)
+  }
+
+  headers(): readonly Header[] {
+    return readHeaders(this.bytes, this.#headersAt, this.#at)
+  }
+
+  /** The record as one small object, decoded as far as one asks. It stays valid when the cursor goes on. */
+  lazy(): LazyRecord {
+    return new LazyRecord(
+      this.#source,
+      this.#offsetDelta,
+      this.#timestampAt,
+      this.#keyStart,
+      this.#keyEnd,
+      this.#valueStart,
+      this.#valueEnd,
+      this.#headersAt
+    )
+  }
+
+  /** The record as a plain object, all of it decoded. */
+  toRecord(): EagerRecord {
+    const { offset, timestamp } = this
+    const record = { offset, timestamp, key: this.key(), value: this.value(), headers: this.headers() }
+    return Number.isSafeInteger(timestamp) ? record : { ...record, timestampExact: this.timestampExact }
+  }
+
+  #nextQuickly(): boolean {
+    const bytes = this.bytes
+    const start = this.#at
+    // A byte behind the end of `bytes` reads as undefined, which is below nothing and so fails every test here.
+    let zigzag = shortZigzag(bytes, start)
+    let at = start + shortZigzagBytes(zigzag)
+    const recordEnd = at + (zigzag >>> 1)
+    if ((zigzag & 1) !== 0 || recordEnd > this.#end) return false
+    const timestampAt = at + 1 // behind the attributes, which mean nothing yet
+    zigzag = shortZigzag(bytes, timestampAt)
+    if (zigzag < 0) return false
+    const timestampDelta = (zigzag >>> 1) ^ -(zigzag & 1)
+    at = timestampAt + shortZigzagBytes(zigzag)
+    zigzag = shortZigzag(bytes, at)
+    const offsetDelta = zigzag >>> 1
+    if ((zigzag & 1) !== 0 || offsetDelta <= this.#offsetDelta || offsetDelta > this.#lastOffsetDelta) return false
+    const contentStart = at + shortZigzagBytes(zigzag)
+
+    zigzag = shortZigzag(bytes, contentStart)
+    at = contentStart + shortZigzagBytes(zigzag)
+    let keyStart = -1
+    if (zigzag !== 1) {
+      if ((zigzag & 1) !== 0) return false
+      keyStart = at
+      at += zigzag >>> 1
+    }
+    const keyEnd = at
+    zigzag = shortZigzag(bytes, at)
+    at += shortZigzagBytes(zigzag)
+    let valueStart = -1
+    if (zigzag !== 1) {
+      if ((zigzag & 1) !== 0) return false
+      valueStart = at
+      at += zigzag >>> 1
+    }
+    const valueEnd = at
+    const headersAt = at
+    zigzag = shortZigzag(bytes, at)
+    if ((zigzag & 1) !== 0) return false
+    at += shortZigzagBytes(zigzag)
+    if (zigzag !== 0) at = skipHeadersQuickly(bytes, at, zigzag >>> 1, recordEnd)
+    if (at !== recordEnd) return false
+
+    this.#at = recordEnd
+    this.#recordStart = start
+    this.#timestampAt = timestampAt
+    this.#timestampDelta = timestampDelta
+    this.#offsetDelta = offsetDelta
+    this.#contentStart = contentStart
+    this.#keyStart = keyStart
+    this.#keyEnd = keyEnd
+    this.#valueStart = valueStart
+    this.#valueEnd = valueEnd
+    this.#headersAt = headersAt
+    this.#headerCount = zigzag >>> 1
+    return true
+  }
+
+  #nextCarefully(): void {
+    try {
+      this.#readCarefully()
+    } catch (error) {
+      throw isLogError(error, 'INVALID_RECORD') ? this.#invalid(error.message) : error
+    }
+  }
+
+  #readCarefully(): void {
+    const { bytes } = this
+    const start = this.#at
+    if (start === this.#end) throw new LogError('INVALID_RECORD', `the records end after ${this.#index}`)
+    const length = readVarint(bytes, start, this.#end)
+    let at = skipVarint(bytes, start, this.#end)
+    if (length < 0 || length > this.#end - at) {
+      throw new LogError('INVALID_RECORD', `a length of ${length} bytes where ${this.#end - at} are left`)
+    }
+    const end = at + length
+    const timestampAt = at + 1
+    const timestampDelta = Number(readVarlong(bytes, timestampAt, end))
+    at = skipVarint(bytes, timestampAt, end, MAX_VARLONG_BYTES)
+    const offsetDelta = readVarint(bytes, at, end)
+    at = skipVarint(bytes, at, end)
+    if (offsetDelta <= this.#offsetDelta || offsetDelta > this.#lastOffsetDelta) {
+      const range = `${this.#offsetDelta + 1} ... ${this.#lastOffsetDelta}`
+      throw new LogError('INVALID_RECORD', `an offset delta of ${offsetDelta}, outside ${range}`)
+    }
+    const contentStart = at
+    const keyLength = this.#lengthOf('key', at, end)
+    at = skipVarint(bytes, at, end)
+    const keyStart = keyLength < 0 ? -1 : at
+    at += Math.max(0, keyLength)
+    const keyEnd = at
+    const valueLength = this.#lengthOf('value', at, end)
+    at = skipVarint(bytes, at, end)
+    const valueStart = valueLength < 0 ? -1 : at
+    at += Math.max(0, valueLength)
+    const headersAt = at
+    at = checkHeaders(bytes, at, end)
+    if (at !== end) throw new LogError('INVALID_RECORD', `${end - at} bytes behind the headers`)
+
+    this.#at = end
+    this.#recordStart = start
+    this.#timestampAt = timestampAt
+    this.#timestampDelta = Number.isSafeInteger(timestampDelta) ? timestampDelta : Number.NaN
+    this.#offsetDelta = offsetDelta
+    this.#contentStart = contentStart
+    this.#keyStart = keyStart
+    this.#keyEnd = keyEnd
+    this.#valueStart = valueStart
+    this.#valueEnd = headersAt
+    this.#headersAt = headersAt
+    this.#headerCount = readVarint(bytes, headersAt, end)
+  }
+
+  #lengthOf(what: string, at: number, end: number): number {
+    const length = readVarint(this.bytes, at, end)
+    if (length < -1 || length > end - skipVarint(this.bytes, at, end)) {
+      throw new LogError('INVALID_RECORD', `a ${what} of ${length} bytes, which the record cannot hold`)
+    }
+    return length
+  }
+
+  #finish(): boolean {
+    const left = this.#end - this.#at
+    if (left !== 0) throw this.#invalid(`${left} bytes behind the last of ${this.#count} records`)
+    return false
+  }
+
+  #invalid(reason: string): LogError {
+    const { baseOffset } = this.batch
+    const message = `batch ${baseOffset}, record ${this.#index}: ${reason}`
+    return new LogError('INVALID_RECORD', message, { baseOffset, index: this.#index })
+  }
+}
