@@ -40,6 +40,12 @@ export interface FileSystem {
   realPath(path: string): Promise<string>
   /** What the path lies on: type as in statfs(2), and the bytes free for this user. */
   volume(path: string): Promise<{ type: number; freeBytes: number }>
+  /**
+   * Bytes of a file as the device has them, not as the page cache remembers them (see F6): from `position` on,
+   * fewer than `length` only at the end of the file. `undefined` where the file system cannot read so; then
+   * nothing is known about them.
+   */
+  readPastCache(path: string, position: number, length: number): Promise<Uint8Array | undefined>
   /** Calls `changed` with a name in the folder, or `undefined` when the name is unknown; a hint, not a promise. */
   watch(path: string, changed: (name: string | undefined) => void): { close(): void }
 }

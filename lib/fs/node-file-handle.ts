@@ -33,6 +33,7 @@ export class NodeFileHandle implements FileHandle {
     const length = target.byteLength
     if (length === 0) return Promise.resolve(0)
     return this.#call(done => {
+      checkPosition(position)
       let filled = 0
       const more = (error: NodeJS.ErrnoException | null, count: number): void => {
         filled += count
@@ -43,8 +44,14 @@ export class NodeFileHandle implements FileHandle {
     })
   }
 
+  /** One read, as far as it goes: for direct I/O, where a second one would not be aligned. */
+  readOnce(target: Uint8Array, position: number): Promise<number> {
+    return this.#call(done => fs.read(this.#fd, target, 0, target.byteLength, position, done))
+  }
+
   readSync(target: Uint8Array, position: number): number {
     this.#refuseClosed('read')
+    checkPosition(position)
     const length = target.byteLength
     let filled = 0
     try {
@@ -60,11 +67,15 @@ export class NodeFileHandle implements FileHandle {
   }
 
   write(source: Uint8Array, position: number): Promise<number> {
-    return this.#call(done => fs.write(this.#fd, source, 0, source.byteLength, position, done))
+    return this.#call(done => {
+      checkPosition(position)
+      fs.write(this.#fd, source, 0, source.byteLength, position, done)
+    })
   }
 
   writeSync(source: Uint8Array, position: number): number {
     this.#refuseClosed('write')
+    checkPosition(position)
     try {
       return fs.writeSync(this.#fd, source, 0, source.byteLength, position)
     } catch (error) {
@@ -171,6 +182,11 @@ export function entryKind(entry: fs.Stats | fs.Dirent): FileStat['kind'] {
   if (entry.isFile()) return 'file'
   if (entry.isDirectory()) return 'directory'
   return entry.isSymbolicLink() ? 'symlink' : 'other'
+}
+
+/** Node takes a position that is none for "where the last call ended", which would put bytes anywhere. */
+function checkPosition(position: number): void {
+  if (!Number.isSafeInteger(position) || position < 0) throw new TypeError(`not a position in a file: ${position}`)
 }
 
 function closedError(path: string, call = 'use'): NodeJS.ErrnoException {

@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import type { DirectoryEntry, FileHandle, FileStat, FileSystem, OpenMode } from './file-system.ts'
 import { callThrough, entryKind, NodeFileHandle, toFileStat } from './node-file-handle.ts'
 import { type PoolGate, sharedPoolGate } from './pool-gate.ts'
+import { readPastCache } from './read-past-cache.ts'
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_DIRECTORY } = fs.constants
 
@@ -131,6 +132,10 @@ export class NodeFileSystem implements FileSystem {
   async volume(path: string): Promise<{ type: number; freeBytes: number }> {
     const { type, bavail, bsize } = await callThrough<fs.StatsFs>(this.#gate, done => fs.statfs(path, done))
     return { type, freeBytes: bavail * bsize }
+  }
+
+  readPastCache(path: string, position: number, length: number): Promise<Uint8Array | undefined> {
+    return readPastCache(path, position, length, this.#gate)
   }
 
   watch(path: string, changed: (name: string | undefined) => void): { close(): void } {

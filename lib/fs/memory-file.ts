@@ -1,0 +1,146 @@
+/**
+ * Content of one file in memory, which knows what a power cut would leave of it.
+ *
+ * Invariants:
+ *   M1  `#unsynced` holds, for every sector changed since the last successful sync, what the device has there.
+ *   M2  Memory behind the file's end is zero, so that a file which grows over it reads as zeros.
+ *   M3  A sector whose sync failed is lost: shown to readers, clean for later syncs, never on the device, until it
+ *       is written again. Linux treats pages so (promise F6).
+ */
+export const SECTOR_BYTES = 512
+
+/** What became of a sector that was changed and not synced: as before, as written, zeros, or nonsense. */
+export type SectorOutcome = 'drop' | 'keep' | 'zero' | 'garble'
+
+interface UnsyncedSector {
+  readonly before: Buffer
+  lost: boolean
+}
+
+export class MemoryFile {
+  readonly inode: number
+  /** Names that lead here, and handles: memory is given back when both are 0. */
+  names = 0
+  handles = 0
+  mode: number
+  uid = 0
+  gid = 0
+  modifiedMs: number
+  #bytes = Buffer.alloc(0)
+  #size = 0
+  #durableSize = 0
+  readonly #unsynced = new Map<number, UnsyncedSector>()
+
+  constructor(fields: { inode: number; mode: number; modifiedMs: number }) {
+    this.inode = fields.inode
+    this.mode = fields.mode
+    this.modifiedMs = fields.modifiedMs
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  get durableSize(): number {
+    return this.#durableSize
+  }
+
+  /** Indexes of the sectors that a power cut may take back, in order. */
+  get unsyncedSectors(): number[] {
+    return [...this.#unsynced.keys()].sort((a, b) => a - b)
+  }
+
+  read(target: Uint8Array, position: number): number {
+    const end = Math.min(position + target.byteLength, this.#size)
+    if (end <= position) return 0
+    target.set(this.#bytes.subarray(position, end))
+    return end - position
+  }
+
+  write(source: Uint8Array, position: number): void {
+    const end = position + source.byteLength
+    this.#reserve(end)
+    this.#touch(position, end)
+    this.#bytes.set(source, position)
+    if (end > this.#size) this.#size = end
+  }
+
+  truncate(length: number): void {
+    this.#reserve(length)
+    if (length < this.#size) {
+      this.#touch(length, this.#size)
+      this.#bytes.fill(0, length, this.#size)
+    }
+    this.#size = length
+  }
+
+  sync(): void {
+    for (const [index, sector] of this.#unsynced) if (!sector.lost) this.#unsynced.delete(index)
+    this.#durableSize = this.#size
+  }
+
+  /** M3. */
+  failSync(): void {
+    for (const sector of this.#unsynced.values()) sector.lost = true
+  }
+
+  /** The bytes as the device has them once it has written what it can. */
+  readPastCache(position: number, length: number): Buffer {
+    const copy = Buffer.from(this.#bytes.subarray(0, this.#size))
+    for (const [index, sector] of this.#unsynced) if (sector.lost) sector.before.copy(copy, index * SECTOR_BYTES)
+    return copy.subarray(position, Math.min(position + length, copy.length))
+  }
+
+  /**
+   * Leaves what a power cut may leave.
+   *
+   * @param outcome - of each sector changed since the last sync. One that is lost (M3) is always dropped.
+   * @param length - of the file: anything between the synced one and the present one is possible.
+   */
+  powerCut(outcome: (sectorIndex: number) => SectorOutcome, length: number): void {
+    this.#reserve(Math.max(this.#durableSize, this.#size))
+    for (const [index, sector] of this.#unsynced) {
+      const bytes = this.#bytes.subarray(index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES)
+      switch (sector.lost ? 'drop' : outcome(index)) {
+        case 'drop':
+          sector.before.copy(bytes)
+          break
+        case 'zero':
+          bytes.fill(0)
+          break
+        case 'garble':
+          for (let at = 0; at < bytes.length; at += 1) bytes[at] = (bytes[at]! ^ 0xa5) + index + at
+          break
+        case 'keep':
+          break
+      }
+    }
+    this.#bytes.fill(0, length)
+    this.#unsynced.clear()
+    this.#size = length
+    this.#durableSize = length
+  }
+
+  #touch(from: number, to: number): void {
+    if (to <= from) return
+    const last = Math.floor((to - 1) / SECTOR_BYTES)
+    for (let index = Math.floor(from / SECTOR_BYTES); index <= last; index += 1) {
+      const known = this.#unsynced.get(index)
+      if (known !== undefined) {
+        known.lost = false
+        continue
+      }
+      const before = Buffer.from(this.#bytes.subarray(index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES))
+      this.#unsynced.set(index, { before, lost: false })
+    }
+  }
+
+  /** Memory for `size` bytes, in whole sectors, growing by half so that appends stay cheap. */
+  #reserve(size: number): void {
+    if (size <= this.#bytes.length) return
+    const wanted = Math.max(size, Math.floor(this.#bytes.length * 1.5))
+    const grown = Buffer.alloc(Math.ceil(wanted / SECTOR_BYTES) * SECTOR_BYTES)
+    this.#bytes.copy(grown, 0, 0, this.#size)
+    this.#bytes = grown
+  }
+}

@@ -1,0 +1,187 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { fileSystemConformance } from '../../lib/fs/conformance.ts'
+import type { FileHandle } from '../../lib/fs/file-system.ts'
+import { type FileSystemCall, MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
+import { readWholeFile } from '../../lib/fs/replace-file.ts'
+import { writeFully } from '../../lib/fs/write-fully.ts'
+
+fileSystemConformance(
+  (name, body) => void t.test(`memory: ${name}`, body),
+  async () => {
+    const fs = new MemoryFileSystem()
+    await fs.makeDirectory('/data')
+    await fs.syncDirectory('/')
+    const once = (operations: readonly string[], verdict: () => unknown) => {
+      fs.onCall = ({ operation }: FileSystemCall) => {
+        if (!operations.includes(operation)) return undefined
+        fs.onCall = undefined
+        return verdict()
+      }
+    }
+    return {
+      fs,
+      root: '/data',
+      forgets: true,
+      powerCut: async () => fs.powerCut(),
+      failNextSync: () =>
+        once(['datasync', 'sync'], () => {
+          throw Object.assign(new Error('EIO'), { code: 'EIO' })
+        }),
+      shortenNextWrite: bytes => once(['write'], () => bytes),
+      makeSymlink: async (target, path) => fs.makeSymlink(target, path)
+    }
+  }
+)
+
+t.test('a full volume takes what fits, then fails with ENOSPC, and has room again after an unlink', async t => {
+  const fs = new MemoryFileSystem({ capacityBytes: 1000 })
+  const first = await fs.open('/a', 'create')
+  t.equal(await first.write(Buffer.alloc(800), 0), 800)
+  const second = await fs.open('/b', 'create')
+  t.equal(await second.write(Buffer.alloc(800), 0), 200)
+  await t.rejects(second.write(Buffer.alloc(600), 200), { code: 'ENOSPC' })
+  await t.rejects(writeFully(second, Buffer.alloc(600), 200), { code: 'ENOSPC' })
+  t.equal(await second.write(Buffer.alloc(200, 1), 0), 200, 'what is there can be overwritten')
+  t.equal((await fs.volume('/')).freeBytes, 0)
+  await fs.unlink('/a')
+  t.equal((await fs.volume('/')).freeBytes, 0, 'an open file keeps its room')
+  await first.close()
+  t.equal((await fs.volume('/')).freeBytes, 800)
+  await second.truncate(100)
+  t.equal((await fs.volume('/')).freeBytes, 900)
+})
+
+t.test('a handle from before the power cut is dead', async t => {
+  const fs = new MemoryFileSystem()
+  const handle = await fs.open('/a', 'create')
+  fs.powerCut()
+  await t.rejects(handle.write(Buffer.from('x'), 0), { code: 'EBADF' })
+  await t.rejects(handle.datasync(), { code: 'EBADF' })
+  await handle.close()
+})
+
+t.test('a power cut while a write waits in the hook leaves nothing of it', async t => {
+  const fs = new MemoryFileSystem()
+  const handle = await fs.open('/a', 'create')
+  await fs.syncDirectory('/')
+  let go: () => void = () => undefined
+  fs.onCall = () =>
+    new Promise<void>(resolve => {
+      go = resolve
+    })
+  const write = handle.write(Buffer.from('late'), 0)
+  fs.powerCut()
+  fs.onCall = undefined
+  go()
+  await t.rejects(write, { code: 'EBADF' })
+  t.equal((await fs.stat('/a'))?.size, 0)
+})
+
+t.test('unsynced sectors come back as the crash wants them: kept, dropped, zero or garbled', async t => {
+  for (const [outcome, expected] of [
+    ['keep', 2],
+    ['drop', 1],
+    ['zero', 0]
+  ] as const) {
+    const { fs, handle } = await fileOf(Buffer.alloc(2048, 1))
+    await writeFully(handle, Buffer.alloc(512, 2), 512)
+    fs.powerCut({ sector: () => outcome })
+    const content = (await readWholeFile(fs, '/a', 4096))!
+    t.ok(
+      content.subarray(512, 1024).every(byte => byte === expected),
+      outcome
+    )
+    t.ok(
+      content.subarray(0, 512).every(byte => byte === 1),
+      'its neighbour is as it was'
+    )
+  }
+  const { fs, handle } = await fileOf(Buffer.alloc(2048, 1))
+  await writeFully(handle, Buffer.alloc(512, 2), 512)
+  fs.powerCut({ sector: () => 'garble' })
+  const content = (await readWholeFile(fs, '/a', 4096))!
+  t.notOk(content.subarray(512, 1024).equals(Buffer.alloc(512, 1)))
+  t.notOk(content.subarray(512, 1024).equals(Buffer.alloc(512, 2)))
+})
+
+t.test('a longer file whose content was lost ends in zeros, as on ext4', async t => {
+  const { fs, handle } = await fileOf(Buffer.alloc(5000, 1))
+  await writeFully(handle, Buffer.alloc(5000, 2), 5000)
+  fs.powerCut({
+    length: ({ durable, present }) => {
+      t.same([durable, present], [5000, 10_000])
+      return 8192
+    }
+  })
+  const content = (await readWholeFile(fs, '/a', 10_000))!
+  t.same(content, Buffer.concat([Buffer.alloc(5000, 1), Buffer.alloc(3192, 0)]))
+})
+
+t.test('a rename survives as a whole or not at all', async t => {
+  for (const keep of [true, false]) {
+    const { fs } = await fileOf(Buffer.from('content'))
+    await fs.rename('/a', '/b')
+    t.same(
+      fs.pendingChanges.map(change => change.what),
+      ['rename /a /b']
+    )
+    fs.powerCut({ name: () => keep })
+    t.same(
+      (await fs.readDirectory('/')).map(entry => entry.name),
+      [keep ? 'b' : 'a']
+    )
+  }
+})
+
+t.test(
+  'whatever is written, cut and synced, a power cut that drops everything goes back to the last sync',
+  async () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('write' as const), at: fc.nat(3000), length: fc.nat(1500), byte: fc.nat(255) }),
+      fc.record({ kind: fc.constant('truncate' as const), at: fc.nat(3000) }),
+      fc.record({ kind: fc.constant('sync' as const) }),
+      fc.record({ kind: fc.constant('cut' as const) })
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 30 }), async steps => {
+        let { fs, handle } = await fileOf(Buffer.alloc(0))
+        let present = Buffer.alloc(0)
+        let durable = present
+        for (const each of steps) {
+          if (each.kind === 'write') {
+            const grown = Buffer.alloc(Math.max(present.length, each.length === 0 ? 0 : each.at + each.length))
+            present.copy(grown)
+            grown.fill(each.byte, each.at, each.at + each.length)
+            present = grown
+            await writeFully(handle, Buffer.alloc(each.length, each.byte), each.at)
+          } else if (each.kind === 'truncate') {
+            const cut = Buffer.alloc(each.at)
+            present.copy(cut)
+            present = cut
+            await handle.truncate(each.at)
+          } else if (each.kind === 'sync') {
+            await handle.datasync()
+            durable = present
+          } else {
+            fs.powerCut()
+            present = durable
+            handle = await fs.open('/a', 'write')
+          }
+          const found = (await readWholeFile(fs, '/a', 10_000))!
+          if (!found.equals(present)) throw new Error('content differs from the model')
+        }
+      }),
+      { numRuns: 300 }
+    )
+  }
+)
+
+async function fileOf(bytes: Buffer): Promise<{ fs: MemoryFileSystem; handle: FileHandle }> {
+  const fs = new MemoryFileSystem()
+  const handle = await fs.open('/a', 'create')
+  await writeFully(handle, bytes, 0)
+  await handle.datasync()
+  await fs.syncDirectory('/')
+  return { fs, handle }
+}
