@@ -31,7 +31,7 @@ export interface LogConfig {
   readonly flushMessages?: number | undefined
   readonly flushMs?: number | undefined
   readonly flushBytes?: number | undefined
-  /** What a reader may see; `undefined`: `synced` for durability `batch`, else `written`. */
+  /** What a reader may see; `undefined`: what the durability acknowledges. */
   readonly visibility?: 'written' | 'synced' | undefined
   /** Plain appends waiting together share a batch up to this size; 0: never. */
   readonly maxMergedBatchBytes: number
@@ -143,9 +143,6 @@ export function compressionLevelFor(config: LogConfig, codec: string): number | 
 }
 
 export const isCompacted = (config: LogConfig): boolean => config.cleanupPolicy.includes('compact')
-
-export const visibilityOf = (config: LogConfig): 'written' | 'synced' =>
-  config.visibility ?? (config.durability === 'batch' ? 'synced' : 'written')
 
 const usesThresholds = (durability: Durability): boolean => durability === 'interval' || durability === 'buffered'
 

@@ -27,6 +27,7 @@ export type ErrorCode =
   | 'INVALID_TXN_STATE'
   | 'TRANSACTION_COORDINATOR_FENCED'
   | 'FENCED_LEADER_EPOCH'
+  | 'UNEXPECTED_APPEND_OFFSET'
   // what was found on disk
   | 'CORRUPT_LOG'
   | 'CORRUPT_FILE'
@@ -71,5 +72,7 @@ export class LogError extends Error {
 
 /** True for a `LogError`, of the given code when one is given; also across two copies of this module. */
 export function isLogError(error: unknown, code?: ErrorCode): error is LogError {
-  return error instanceof Error && error.name === 'LogError' && (code === undefined || (error as LogError).code === code)
+  return (
+    error instanceof Error && error.name === 'LogError' && (code === undefined || (error as LogError).code === code)
+  )
 }

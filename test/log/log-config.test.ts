@@ -7,8 +7,7 @@ import {
   KNOWN_TOPIC_CONFIGS,
   type LogConfig,
   logConfig,
-  parseTopicConfigs,
-  visibilityOf
+  parseTopicConfigs
 } from '../../lib/log/log-config.ts'
 import { MAX_DURATION_MS, TOPIC_SETTINGS } from '../../lib/log/topic-settings.ts'
 
@@ -201,12 +200,6 @@ test('configuration from code is checked by the same table', async t => {
   const config = logConfig({ cleanupPolicy: policies })
   policies.pop()
   t.strictSame(config.cleanupPolicy, ['compact'], 'the caller keeps no hand in it')
-})
-
-test('without a word on it, what is seen follows the durability', async t => {
-  t.equal(visibilityOf(logConfig()), 'synced')
-  t.equal(visibilityOf(logConfig({ durability: 'none' })), 'written')
-  t.equal(visibilityOf(logConfig({ visibility: 'written' })), 'written')
 })
 
 test('formatting names what differs from the defaults, or everything that means something', async t => {
