@@ -64,13 +64,17 @@ export interface BuilderMark {
   readonly position: number
   readonly recordCount: number
   readonly lastOffsetDelta: number
-  readonly maxTimestamp: number
-  readonly maxTimestampExact: bigint | undefined
+  readonly maxShortDelta: number
+  readonly maxLongTimestamp: number | bigint | undefined
 }
+
+type Bytes = Uint8Array | null | undefined
 
 const MIN_INT64 = -(2n ** 63n)
 const MAX_INT64 = 2n ** 63n - 1n
 const MAX_INT32 = 2 ** 31 - 1
+/** With a base timestamp up to here, every sum with a delta of 32 bits is held exactly. */
+const MAX_SHORT_BASE = Number.MAX_SAFE_INTEGER - 2 ** 31
 
 /**
  * Encodes one batch of magic 2, uncompressed, straight into a buffer of the caller's:
@@ -90,16 +94,20 @@ export class BatchBuilder {
   #at = 0
   #recordCount = 0
   #lastOffsetDelta = -1
-  /** NaN where a number does not hold it exactly; then the bigint does. */
-  #baseTimestamp = Number.NaN
-  #baseTimestampExact: bigint | undefined
-  #hasBaseTimestamp = false
-  #maxTimestamp = Number.NEGATIVE_INFINITY
-  #maxTimestampExact: bigint | undefined
+  /** What deltas count from. Set anew by each record that is the first, unless the caller has fixed it. */
+  #base: number | bigint = -1
+  #baseIsFixed = false
+  /** The same as a number, NaN where it is too large for the quick way. */
+  #shortBase = Number.NaN
+  /** `now` less the base, NaN likewise. */
+  #nowDelta = Number.NaN
+  /** Largest delta that went the quick way, and largest timestamp that did not. */
+  #maxShortDelta = Number.NEGATIVE_INFINITY
+  #maxLongTimestamp: number | bigint | undefined
 
   /**
    * Upper bound of the bytes that a batch of these records takes, header included: 3 bytes per UTF-16 unit of a
-   * string, everything else nearly exact.
+   * string, 36 bytes around each record.
    *
    * @throws {TypeError} if a record has a part of the wrong type; the message names record and part.
    * @throws {LogError} RECORD_BATCH_TOO_LARGE if no batch can be that large.
@@ -125,11 +133,11 @@ export class BatchBuilder {
     this.#at = at + HEADER_BYTES
     this.#recordCount = 0
     this.#lastOffsetDelta = -1
-    this.#maxTimestamp = Number.NEGATIVE_INFINITY
-    this.#maxTimestampExact = undefined
-    this.#hasBaseTimestamp = false
+    this.#maxShortDelta = Number.NEGATIVE_INFINITY
+    this.#maxLongTimestamp = undefined
     const base = fields.deleteHorizonMs ?? fields.baseTimestamp
-    if (base !== undefined) this.#setBaseTimestamp(base)
+    this.#baseIsFixed = base !== undefined
+    this.#setBase(base ?? -1)
   }
 
   /** Records added since `begin`. */
@@ -149,14 +157,12 @@ export class BatchBuilder {
 
   /** Largest timestamp of the records, the nearest number; `undefined` before the first. */
   get maxTimestamp(): number | undefined {
-    if (this.#recordCount === 0) return undefined
-    return this.#begun().timestampType === 'LogAppendTime' ? this.#now : this.#maxTimestamp
+    return this.#recordCount === 0 ? undefined : Number(this.#maxTimestamp())
   }
 
   /** What the timestamp deltas count from, the nearest number: the first record's timestamp, as a rule. */
   get firstTimestamp(): number | undefined {
-    if (!this.#hasBaseTimestamp) return undefined
-    return this.#baseTimestampExact === undefined ? this.#baseTimestamp : Number(this.#baseTimestampExact)
+    return this.#recordCount === 0 && !this.#baseIsFixed ? undefined : Number(this.#base)
   }
 
   /**
@@ -166,46 +172,39 @@ export class BatchBuilder {
    * @throws {LogError} INVALID_TIMESTAMP if the timestamp is not a whole number of 64 bits.
    */
   add(record: RecordInput, offset?: number): void {
-    const delta = this.#offsetDelta(offset)
-    const timestamp = record.timestamp ?? this.#now
-    const timestampDelta = this.#timestampDelta(timestamp)
-    const { key, value, headers } = record
-    const bytes = this.#bytes
-    const start = this.#at
-    // The length comes first and depends on what strings and headers become, so it is guessed, and what follows it
-    // is moved in the rare case that the guess has the wrong number of bytes.
-    const guess = 12 + contentEstimate(key) + contentEstimate(value) + (headers === undefined ? 0 : 32)
-    const bodyStart = start + varintBytes(guess)
-    const room = bytes.length - start - MAX_RECORD_OVERHEAD
-    assert(room >= contentBound(key, 'key') + contentBound(value, 'value'), 'the caller asked sizeBound() first')
-    bytes[bodyStart] = 0
-    let at = writeVarlong(bytes, timestampDelta, bodyStart + 1)
-    at = writeVarint(bytes, delta, at)
-    at = writeContent(bytes, key, at)
-    at = writeContent(bytes, value, at)
-    if (headers === undefined) bytes[at++] = 0
-    else at = writeHeaders(bytes, headers, at)
-    this.#accept(this.#writeLength(start, bodyStart, at), delta, timestamp)
+    const { key, value, headers, timestamp } = record
+    const offsetDelta = offset === undefined ? this.#lastOffsetDelta + 1 : this.#deltaOf(offset)
+    if (this.#recordCount === 0 && !this.#baseIsFixed) this.#setBase(timestamp ?? this.#now)
+    // Practically every record is bytes without headers, dated by the log or not far from the first of the batch.
+    let delta = this.#nowDelta
+    if (timestamp !== undefined) delta = typeof timestamp === 'number' ? timestamp - this.#shortBase : Number.NaN
+    if (headers === undefined && delta === (delta | 0) && isBytes(key) && isBytes(value)) {
+      this.#at = this.#writeBytes(key, value, delta, offsetDelta)
+      this.#recordCount += 1
+      this.#lastOffsetDelta = offsetDelta
+      if (delta > this.#maxShortDelta) this.#maxShortDelta = delta
+    } else {
+      this.#addAny(record, offsetDelta)
+    }
   }
 
-  /**
-   * Adds the record that a cursor stands at, keeping its offset, timestamp and every byte of its content.
-   */
+  /** Adds the record that a cursor stands at, keeping its offset, timestamp and every byte of its content. */
   copy(cursor: RecordCursor): void {
-    const delta = this.#offsetDelta(cursor.offset)
+    const offsetDelta = this.#deltaOf(cursor.offset)
     const nearest = cursor.timestamp
     const timestamp = Number.isSafeInteger(nearest) ? nearest : cursor.timestampExact
+    if (this.#recordCount === 0 && !this.#baseIsFixed) this.#setBase(timestamp)
     const timestampDelta = this.#timestampDelta(timestamp)
     const bytes = this.#bytes
-    const content = cursor.recordEnd - cursor.contentStart
-    const length = 1 + varlongBytes(timestampDelta) + varintBytes(delta) + content
+    const { contentStart, recordEnd } = cursor
+    const length = 1 + varlongBytes(timestampDelta) + varintBytes(offsetDelta) + recordEnd - contentStart
     assert(bytes.length - this.#at >= varintBytes(length) + length, 'there is room for the record')
     let at = writeVarint(bytes, length, this.#at)
     bytes[at] = 0
     at = writeVarlong(bytes, timestampDelta, at + 1)
-    at = writeVarint(bytes, delta, at)
-    cursor.bytes.copy(bytes, at, cursor.contentStart, cursor.recordEnd)
-    this.#accept(at + content, delta, timestamp)
+    at = writeVarint(bytes, offsetDelta, at)
+    at += cursor.bytes.copy(bytes, at, contentStart, recordEnd)
+    this.#accept(at, offsetDelta, timestamp)
   }
 
   /** Where the batch is now, to come back to with `rollbackTo`. */
@@ -214,8 +213,8 @@ export class BatchBuilder {
       position: this.#at,
       recordCount: this.#recordCount,
       lastOffsetDelta: this.#lastOffsetDelta,
-      maxTimestamp: this.#maxTimestamp,
-      maxTimestampExact: this.#maxTimestampExact
+      maxShortDelta: this.#maxShortDelta,
+      maxLongTimestamp: this.#maxLongTimestamp
     }
   }
 
@@ -225,10 +224,8 @@ export class BatchBuilder {
     this.#at = mark.position
     this.#recordCount = mark.recordCount
     this.#lastOffsetDelta = mark.lastOffsetDelta
-    this.#maxTimestamp = mark.maxTimestamp
-    this.#maxTimestampExact = mark.maxTimestampExact
-    const { deleteHorizonMs, baseTimestamp } = this.#begun()
-    if (mark.recordCount === 0) this.#hasBaseTimestamp = deleteHorizonMs !== undefined || baseTimestamp !== undefined
+    this.#maxShortDelta = mark.maxShortDelta
+    this.#maxLongTimestamp = mark.maxLongTimestamp
   }
 
   /**
@@ -248,7 +245,7 @@ export class BatchBuilder {
     const lastOffsetDelta = lastOffset - fields.baseOffset
     assert(lastOffsetDelta >= Math.max(0, this.#lastOffsetDelta), 'a batch has a record, or is told its last offset')
     assert(lastOffsetDelta <= MAX_INT32 && Number.isSafeInteger(lastOffset), 'the last offset can be written')
-    this.#writeHeader(fields, size, lastOffsetDelta, options.maxTimestamp ?? this.#finalMaxTimestamp())
+    this.#writeHeader(fields, size, lastOffsetDelta, options.maxTimestamp ?? this.#maxTimestamp())
     this.#fields = undefined
     return size
   }
@@ -263,8 +260,8 @@ export class BatchBuilder {
     bytes[start + MAGIC_AT] = CURRENT_MAGIC
     bytes.writeInt16BE(attributesOf(fields), start + ATTRIBUTES_AT)
     bytes.writeInt32BE(lastOffsetDelta, start + LAST_OFFSET_DELTA_AT)
-    const base = this.#hasBaseTimestamp ? (this.#baseTimestampExact ?? this.#baseTimestamp) : -1
-    writeAnyInt64(bytes, base, start + BASE_TIMESTAMP_AT)
+    const hasBase = this.#recordCount > 0 || this.#baseIsFixed
+    writeAnyInt64(bytes, hasBase ? this.#base : -1, start + BASE_TIMESTAMP_AT)
     writeAnyInt64(bytes, maxTimestamp, start + MAX_TIMESTAMP_AT)
     writeAnyInt64(bytes, producerId, start + PRODUCER_ID_AT)
     bytes.writeInt16BE(fields.producerEpoch ?? -1, start + PRODUCER_EPOCH_AT)
@@ -273,25 +270,67 @@ export class BatchBuilder {
     bytes.writeUInt32BE(crc32c(bytes, start + ATTRIBUTES_AT, start + size), start + CRC_AT)
   }
 
-  #finalMaxTimestamp(): number | bigint {
+  #maxTimestamp(): number | bigint {
     if (this.#begun().timestampType === 'LogAppendTime') return this.#now
-    return this.#recordCount === 0 ? -1 : (this.#maxTimestampExact ?? this.#maxTimestamp)
+    if (this.#recordCount === 0) return -1
+    const short = this.#shortBase + this.#maxShortDelta
+    const long = this.#maxLongTimestamp
+    return long === undefined || short >= long ? short : long
   }
 
-  #offsetDelta(offset: number | undefined): number {
-    const delta = offset === undefined ? this.#lastOffsetDelta + 1 : offset - this.#begun().baseOffset
-    assert(delta > this.#lastOffsetDelta && delta <= MAX_INT32, 'offsets of a batch increase, within 2^31 - 1')
-    return delta
+  /** Writes a record without headers whose size is known beforehand. Returns the position behind it. */
+  #writeBytes(key: Bytes, value: Bytes, timestampDelta: number, offsetDelta: number): number {
+    const bytes = this.#bytes
+    const keyLength = key === null || key === undefined ? -1 : key.length
+    const valueLength = value === null || value === undefined ? -1 : value.length
+    const length =
+      2 + // attributes, no headers
+      varintBytes(timestampDelta) +
+      varintBytes(offsetDelta) +
+      varintBytes(keyLength) +
+      varintBytes(valueLength) +
+      Math.max(keyLength, 0) +
+      Math.max(valueLength, 0)
+    let at = this.#at
+    assert(varintBytes(length) + length <= bytes.length - at, 'the caller asked sizeBound() first')
+    at = writeVarint(bytes, length, at)
+    bytes[at] = 0
+    at = writeVarint(bytes, timestampDelta, at + 1)
+    at = writeVarint(bytes, offsetDelta, at)
+    at = writeVarint(bytes, keyLength, at)
+    if (keyLength > 0) {
+      bytes.set(key as Uint8Array, at)
+      at += keyLength
+    }
+    at = writeVarint(bytes, valueLength, at)
+    if (valueLength > 0) {
+      bytes.set(value as Uint8Array, at)
+      at += valueLength
+    }
+    bytes[at] = 0
+    return at + 1
   }
 
-  /** From the base timestamp, which the first record sets. Wraps around 64 bits, as reading it does. */
-  #timestampDelta(timestamp: number | bigint): number | bigint {
-    if (!this.#hasBaseTimestamp || this.#recordCount === 0) checkTimestamp(timestamp)
-    if (!this.#hasBaseTimestamp) return 0
-    const delta = typeof timestamp === 'number' ? timestamp - this.#baseTimestamp : Number.NaN
-    if (Number.isSafeInteger(delta) && Number.isSafeInteger(timestamp)) return delta
-    checkTimestamp(timestamp)
-    return BigInt.asIntN(64, BigInt(timestamp) - (this.#baseTimestampExact ?? BigInt(this.#baseTimestamp)))
+  /** Writes a record with strings, headers or a timestamp far from the first. */
+  #addAny(record: RecordInput, offsetDelta: number): void {
+    const { key, value, headers, timestamp = this.#now } = record
+    const timestampDelta = this.#timestampDelta(timestamp)
+    const bytes = this.#bytes
+    const start = this.#at
+    // The length comes first and depends on what strings and headers become, so it is guessed, and what follows it
+    // is moved in the rare case that the guess has the wrong number of bytes.
+    const guess = 12 + contentEstimate(key) + contentEstimate(value) + (headers === undefined ? 0 : 32)
+    const bodyStart = start + varintBytes(guess)
+    const room = bytes.length - start - MAX_RECORD_OVERHEAD
+    assert(room >= contentBound(key, 'key') + contentBound(value, 'value'), 'the caller asked sizeBound() first')
+    bytes[bodyStart] = 0
+    let at = writeVarlong(bytes, timestampDelta, bodyStart + 1)
+    at = writeVarint(bytes, offsetDelta, at)
+    at = writeContent(bytes, key, at)
+    at = writeContent(bytes, value, at)
+    if (headers === undefined) bytes[at++] = 0
+    else at = writeHeaders(bytes, headers, at)
+    this.#accept(this.#writeLength(start, bodyStart, at), offsetDelta, timestamp)
   }
 
   #writeLength(start: number, bodyStart: number, end: number): number {
@@ -309,25 +348,42 @@ export class BatchBuilder {
     this.#at = end
     this.#recordCount += 1
     this.#lastOffsetDelta = offsetDelta
-    if (!this.#hasBaseTimestamp) this.#setBaseTimestamp(timestamp)
-    if (timestamp > (this.#maxTimestampExact ?? this.#maxTimestamp)) {
-      this.#maxTimestamp = Number(timestamp)
-      this.#maxTimestampExact = Number.isSafeInteger(this.#maxTimestamp) ? undefined : BigInt(timestamp)
-    }
+    const max = this.#maxLongTimestamp
+    if (max === undefined || timestamp > max) this.#maxLongTimestamp = timestamp
   }
 
-  #setBaseTimestamp(timestamp: number | bigint): void {
-    const nearest = Number(timestamp)
-    const exact = Number.isSafeInteger(nearest)
-    this.#baseTimestamp = exact ? nearest : Number.NaN
-    this.#baseTimestampExact = exact ? undefined : BigInt(timestamp)
-    this.#hasBaseTimestamp = true
+  #deltaOf(offset: number): number {
+    const delta = offset - this.#begun().baseOffset
+    assert(delta > this.#lastOffsetDelta && delta <= MAX_INT32, 'offsets of a batch increase, within 2^31 - 1')
+    return delta
+  }
+
+  /** Wraps around 64 bits, as reading it does. */
+  #timestampDelta(timestamp: number | bigint): number | bigint {
+    checkTimestamp(timestamp)
+    if (Number.isSafeInteger(timestamp) && Number.isSafeInteger(this.#base)) {
+      const delta = Number(timestamp) - Number(this.#base)
+      if (Number.isSafeInteger(delta)) return delta
+    }
+    return BigInt.asIntN(64, BigInt(timestamp) - BigInt(this.#base))
+  }
+
+  #setBase(timestamp: number | bigint): void {
+    checkTimestamp(timestamp)
+    this.#base = timestamp
+    const isShort = typeof timestamp === 'number' && Math.abs(timestamp) <= MAX_SHORT_BASE
+    this.#shortBase = isShort ? timestamp : Number.NaN
+    this.#nowDelta = this.#now - this.#shortBase
   }
 
   #begun(): BatchFields {
     assert(this.#fields !== undefined, 'begin() comes first')
     return this.#fields
   }
+}
+
+function isBytes(content: RecordInput['key']): content is Bytes {
+  return content === undefined || content === null || content instanceof Uint8Array
 }
 
 function recordBound(record: RecordInput, index: number): number {

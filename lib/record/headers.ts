@@ -8,19 +8,22 @@ const MIN_HEADER_BYTES = 2
 const NO_HEADERS: readonly Header[] = Object.freeze([])
 
 /**
- * Position behind `count` headers that start at `at`, or -1 if that takes a closer look. Never throws.
+ * Position behind the headers that start with their count at `at`, or -1 if that takes a closer look. Never throws.
  *
  * @param end - exclusive bound of the record.
  */
-export function skipHeadersQuickly(bytes: Uint8Array, at: number, count: number, end: number): number {
-  for (; count > 0; count--) {
+export function skipHeadersQuickly(bytes: Uint8Array, at: number, end: number): number {
+  const count = shortZigzag(bytes, at)
+  if ((count & 1) !== 0) return -1
+  at += shortZigzagBytes(count)
+  for (let left = count >>> 1; left > 0; left--) {
     const name = shortZigzag(bytes, at)
-    if (name < 0 || (name & 1) !== 0) return -1
+    if ((name & 1) !== 0) return -1
     at += shortZigzagBytes(name) + (name >>> 1)
     if (at >= end) return -1
     const value = shortZigzag(bytes, at)
-    if (value < 0 || ((value & 1) !== 0 && value !== 1)) return -1
-    at += shortZigzagBytes(value) + (value === 1 ? 0 : value >>> 1)
+    if ((value & 1) !== 0 && value !== 1) return -1
+    at += shortZigzagBytes(value) + (value >>> 1) // -1, null, is 1 and so adds nothing
     if (at > end) return -1
   }
   return at

@@ -16,7 +16,6 @@ export class LazyRecord implements LogRecord {
   readonly #keyEnd: number
   readonly #valueStart: number
   readonly #valueEnd: number
-  readonly #headersAt: number
 
   /** For `RecordCursor.lazy`: positions in `source.bytes`, -1 as the start of what is null. */
   constructor(
@@ -26,8 +25,7 @@ export class LazyRecord implements LogRecord {
     keyStart: number,
     keyEnd: number,
     valueStart: number,
-    valueEnd: number,
-    headersAt: number
+    valueEnd: number
   ) {
     this.#source = source
     this.#offsetDelta = offsetDelta
@@ -36,7 +34,6 @@ export class LazyRecord implements LogRecord {
     this.#keyEnd = keyEnd
     this.#valueStart = valueStart
     this.#valueEnd = valueEnd
-    this.#headersAt = headersAt
   }
 
   get offset(): number {
@@ -45,7 +42,7 @@ export class LazyRecord implements LogRecord {
 
   /** Milliseconds, the nearest number; -1 none. */
   get timestamp(): number {
-    return this.#source.timestampAt(this.#timestampAt)
+    return this.#source.timestamp(this.#timestampAt)
   }
 
   get timestampExact(): bigint {
@@ -73,7 +70,7 @@ export class LazyRecord implements LogRecord {
 
   /** Decoded anew each time. */
   get headers(): readonly Header[] {
-    return readHeaders(this.#source.bytes, this.#headersAt, this.#source.end)
+    return readHeaders(this.#source.bytes, this.#valueEnd, this.#source.end)
   }
 
   /** Who wrote the batch; `undefined` if it was written without an id. */

@@ -36,17 +36,12 @@ export class RecordCursor {
   readonly #lastOffsetDelta: number
   #index = 0
   #at: number
-  #recordStart = -1
   #timestampAt = -1
-  #timestampDelta = 0
   #offsetDelta = -1
-  #contentStart = -1
   #keyStart = -1
   #keyEnd = -1
   #valueStart = -1
   #valueEnd = -1
-  #headersAt = -1
-  #headerCount = 0
 
   /**
    * @throws {LogError} CORRUPT_MESSAGE if the batch fails its CRC, unless `checkCrc` is false.
@@ -74,7 +69,67 @@ export class RecordCursor {
    */
   next(): boolean {
     if (this.#index === this.#count) return this.#finish()
-    if (!this.#nextQuickly()) this.#nextCarefully()
+    const bytes = this.bytes
+    const start = this.#at
+    // A byte behind the end of `bytes` reads as undefined, which fails every comparison and ends in the careful way.
+    let at = start + 1
+    let zigzag = bytes[start]!
+    if (!(zigzag < 0x80)) {
+      zigzag = shortZigzag(bytes, start)
+      at = start + shortZigzagBytes(zigzag)
+    }
+    const recordEnd = at + (zigzag >>> 1)
+    if ((zigzag & 1) !== 0 || recordEnd > this.#end) return this.#nextCarefully()
+
+    const timestampAt = at + 1 // behind the attributes, which mean nothing yet
+    at = timestampAt + 1
+    if (!(bytes[timestampAt]! < 0x80)) {
+      zigzag = shortZigzag(bytes, timestampAt)
+      if (zigzag < 0) return this.#nextCarefully()
+      at = timestampAt + shortZigzagBytes(zigzag)
+    }
+
+    zigzag = bytes[at]!
+    if (zigzag < 0x80) at += 1
+    else at += shortZigzagBytes((zigzag = shortZigzag(bytes, at)))
+    const offsetDelta = zigzag >>> 1
+    if ((zigzag & 1) !== 0 || offsetDelta <= this.#offsetDelta || offsetDelta > this.#lastOffsetDelta) {
+      return this.#nextCarefully()
+    }
+
+    zigzag = bytes[at]!
+    if (zigzag < 0x80) at += 1
+    else at += shortZigzagBytes((zigzag = shortZigzag(bytes, at)))
+    let keyStart = -1
+    if (zigzag !== 1) {
+      if ((zigzag & 1) !== 0) return this.#nextCarefully()
+      keyStart = at
+      at += zigzag >>> 1
+    }
+    const keyEnd = at
+
+    zigzag = bytes[at]!
+    if (zigzag < 0x80) at += 1
+    else at += shortZigzagBytes((zigzag = shortZigzag(bytes, at)))
+    let valueStart = -1
+    if (zigzag !== 1) {
+      if ((zigzag & 1) !== 0) return this.#nextCarefully()
+      valueStart = at
+      at += zigzag >>> 1
+    }
+    const valueEnd = at
+
+    if (bytes[at] === 0) at += 1
+    else at = skipHeadersQuickly(bytes, at, recordEnd)
+    if (at !== recordEnd) return this.#nextCarefully()
+
+    this.#at = recordEnd
+    this.#timestampAt = timestampAt
+    this.#offsetDelta = offsetDelta
+    this.#keyStart = keyStart
+    this.#keyEnd = keyEnd
+    this.#valueStart = valueStart
+    this.#valueEnd = valueEnd
     this.#index += 1
     return true
   }
@@ -89,7 +144,7 @@ export class RecordCursor {
 
   /** Milliseconds, the nearest number; -1 none. That of the batch under LogAppendTime. */
   get timestamp(): number {
-    return this.#source.timestamp(this.#timestampDelta, this.#timestampAt)
+    return this.#source.timestamp(this.#timestampAt)
   }
 
   get timestampExact(): bigint {
@@ -123,17 +178,13 @@ export class RecordCursor {
   }
 
   get headerCount(): number {
-    return this.#headerCount
-  }
-
-  /** Where the whole record starts, its length included. */
-  get recordStart(): number {
-    return this.#recordStart
+    return readVarint(this.bytes, this.#valueEnd, this.#at)
   }
 
   /** Where key, value and headers start, with the key's length: what stays when the record moves to another batch. */
   get contentStart(): number {
-    return this.#contentStart
+    const offsetDeltaAt = skipVarint(this.bytes, this.#timestampAt, this.#at, MAX_VARLONG_BYTES)
+    return skipVarint(this.bytes, offsetDeltaAt, this.#at)
   }
 
   /** Position behind the record. */
@@ -152,7 +203,7 @@ export class RecordCursor {
   }
 
   headers(): readonly Header[] {
-    return readHeaders(this.bytes, this.#headersAt, this.#at)
+    return readHeaders(this.bytes, this.#valueEnd, this.#at)
   }
 
   /** The record as one small object, decoded as far as one asks. It stays valid when the cursor goes on. */
@@ -164,8 +215,7 @@ export class RecordCursor {
       this.#keyStart,
       this.#keyEnd,
       this.#valueStart,
-      this.#valueEnd,
-      this.#headersAt
+      this.#valueEnd
     )
   }
 
@@ -176,73 +226,15 @@ export class RecordCursor {
     return Number.isSafeInteger(timestamp) ? record : { ...record, timestampExact: this.timestampExact }
   }
 
-  #nextQuickly(): boolean {
-    const bytes = this.bytes
-    const start = this.#at
-    // A byte behind the end of `bytes` reads as undefined, which is below nothing and so fails every test here.
-    let zigzag = shortZigzag(bytes, start)
-    let at = start + shortZigzagBytes(zigzag)
-    const recordEnd = at + (zigzag >>> 1)
-    if ((zigzag & 1) !== 0 || recordEnd > this.#end) return false
-    const timestampAt = at + 1 // behind the attributes, which mean nothing yet
-    zigzag = shortZigzag(bytes, timestampAt)
-    if (zigzag < 0) return false
-    const timestampDelta = (zigzag >>> 1) ^ -(zigzag & 1)
-    at = timestampAt + shortZigzagBytes(zigzag)
-    zigzag = shortZigzag(bytes, at)
-    const offsetDelta = zigzag >>> 1
-    if ((zigzag & 1) !== 0 || offsetDelta <= this.#offsetDelta || offsetDelta > this.#lastOffsetDelta) return false
-    const contentStart = at + shortZigzagBytes(zigzag)
-
-    zigzag = shortZigzag(bytes, contentStart)
-    at = contentStart + shortZigzagBytes(zigzag)
-    let keyStart = -1
-    if (zigzag !== 1) {
-      if ((zigzag & 1) !== 0) return false
-      keyStart = at
-      at += zigzag >>> 1
-    }
-    const keyEnd = at
-    zigzag = shortZigzag(bytes, at)
-    at += shortZigzagBytes(zigzag)
-    let valueStart = -1
-    if (zigzag !== 1) {
-      if ((zigzag & 1) !== 0) return false
-      valueStart = at
-      at += zigzag >>> 1
-    }
-    const valueEnd = at
-    const headersAt = at
-    zigzag = shortZigzag(bytes, at)
-    if ((zigzag & 1) !== 0) return false
-    at += shortZigzagBytes(zigzag)
-    if (zigzag !== 0) at = skipHeadersQuickly(bytes, at, zigzag >>> 1, recordEnd)
-    if (at !== recordEnd) return false
-
-    this.#at = recordEnd
-    this.#recordStart = start
-    this.#timestampAt = timestampAt
-    this.#timestampDelta = timestampDelta
-    this.#offsetDelta = offsetDelta
-    this.#contentStart = contentStart
-    this.#keyStart = keyStart
-    this.#keyEnd = keyEnd
-    this.#valueStart = valueStart
-    this.#valueEnd = valueEnd
-    this.#headersAt = headersAt
-    this.#headerCount = zigzag >>> 1
-    return true
-  }
-
-  #nextCarefully(): void {
+  #nextCarefully(): boolean {
     try {
-      this.#readCarefully()
+      return this.#readCarefully()
     } catch (error) {
       throw isLogError(error, 'INVALID_RECORD') ? this.#invalid(error.message) : error
     }
   }
 
-  #readCarefully(): void {
+  #readCarefully(): boolean {
     const { bytes } = this
     const start = this.#at
     if (start === this.#end) throw new LogError('INVALID_RECORD', `the records end after ${this.#index}`)
@@ -253,7 +245,7 @@ export class RecordCursor {
     }
     const end = at + length
     const timestampAt = at + 1
-    const timestampDelta = Number(readVarlong(bytes, timestampAt, end))
+    readVarlong(bytes, timestampAt, end)
     at = skipVarint(bytes, timestampAt, end, MAX_VARLONG_BYTES)
     const offsetDelta = readVarint(bytes, at, end)
     at = skipVarint(bytes, at, end)
@@ -261,7 +253,6 @@ export class RecordCursor {
       const range = `${this.#offsetDelta + 1} ... ${this.#lastOffsetDelta}`
       throw new LogError('INVALID_RECORD', `an offset delta of ${offsetDelta}, outside ${range}`)
     }
-    const contentStart = at
     const keyLength = this.#lengthOf('key', at, end)
     at = skipVarint(bytes, at, end)
     const keyStart = keyLength < 0 ? -1 : at
@@ -271,22 +262,19 @@ export class RecordCursor {
     at = skipVarint(bytes, at, end)
     const valueStart = valueLength < 0 ? -1 : at
     at += Math.max(0, valueLength)
-    const headersAt = at
+    const valueEnd = at
     at = checkHeaders(bytes, at, end)
     if (at !== end) throw new LogError('INVALID_RECORD', `${end - at} bytes behind the headers`)
 
     this.#at = end
-    this.#recordStart = start
     this.#timestampAt = timestampAt
-    this.#timestampDelta = Number.isSafeInteger(timestampDelta) ? timestampDelta : Number.NaN
     this.#offsetDelta = offsetDelta
-    this.#contentStart = contentStart
     this.#keyStart = keyStart
     this.#keyEnd = keyEnd
     this.#valueStart = valueStart
-    this.#valueEnd = headersAt
-    this.#headersAt = headersAt
-    this.#headerCount = readVarint(bytes, headersAt, end)
+    this.#valueEnd = valueEnd
+    this.#index += 1
+    return true
   }
 
   #lengthOf(what: string, at: number, end: number): number {

@@ -27,22 +27,13 @@ export class RecordSource {
     this.maxTimestamp = batch.maxTimestamp
   }
 
-  /**
-   * Timestamp of a record, the nearest number.
-   *
-   * @param delta - its timestamp delta, NaN where a number does not hold it exactly.
-   * @param deltaAt - where the delta lies.
-   */
-  timestamp(delta: number, deltaAt: number): number {
+  /** Timestamp, the nearest number, of the record whose timestamp delta lies at `deltaAt`. */
+  timestamp(deltaAt: number): number {
     if (this.isLogAppendTime) return this.maxTimestamp
-    const sum = this.baseTimestamp + delta
-    return Number.isSafeInteger(sum) ? sum : Number(this.timestampExact(deltaAt))
-  }
-
-  /** Like `timestamp`, reading the delta again. */
-  timestampAt(deltaAt: number): number {
     const zigzag = shortZigzag(this.bytes, deltaAt)
-    return this.timestamp(zigzag < 0 ? Number.NaN : (zigzag >>> 1) ^ -(zigzag & 1), deltaAt)
+    if (zigzag < 0) return Number(this.timestampExact(deltaAt))
+    const sum = this.baseTimestamp + ((zigzag >>> 1) ^ -(zigzag & 1))
+    return Number.isSafeInteger(sum) ? sum : Number(this.timestampExact(deltaAt))
   }
 
   timestampExact(deltaAt: number): bigint {

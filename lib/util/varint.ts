@@ -34,7 +34,10 @@ export function varintBytes(value: number): number {
 
 /** Writes a signed 32-bit integer; the caller has made sure of the room. Returns the position behind it. */
 export function writeVarint(bytes: Uint8Array, value: number, at: number): number {
-  return writeUnsigned32(bytes, (value << 1) ^ (value >> 31), at)
+  const zigzag = (value << 1) ^ (value >> 31)
+  if ((zigzag & ~0x7f) !== 0) return writeUnsigned32(bytes, zigzag, at)
+  bytes[at] = zigzag
+  return at + 1
 }
 
 function writeUnsigned32(bytes: Uint8Array, value: number, at: number): number {
@@ -65,7 +68,8 @@ export function varlongBytes(value: number | bigint): number {
  */
 export function writeVarlong(bytes: Uint8Array, value: number | bigint, at: number): number {
   if (typeof value === 'bigint') return writeVarlongExact(bytes, value, at)
-  if (value === (value | 0)) return writeUnsigned64Small(bytes, value, at)
+  // A value of 32 bits has a zigzag form of 32 bits, so its varint is its varlong.
+  if (value === (value | 0)) return writeVarint(bytes, value, at)
   if (value >= EXACT_ZIGZAG || value < -EXACT_ZIGZAG) return writeVarlongExact(bytes, BigInt(value), at)
   const zigzag = value < 0 ? -2 * value - 1 : 2 * value
   const high = Math.floor(zigzag / TWO_28)
@@ -76,11 +80,6 @@ export function writeVarlong(bytes: Uint8Array, value: number | bigint, at: numb
   bytes[at + 2] = ((low >>> 14) & 0x7f) | 0x80
   bytes[at + 3] = (low >>> 21) | 0x80
   return writeUnsigned32(bytes, high, at + 4)
-}
-
-/** A value of 32 bits: its zigzag form has 32 bits as well, so the varint's bytes are the varlong's. */
-function writeUnsigned64Small(bytes: Uint8Array, value: number, at: number): number {
-  return writeUnsigned32(bytes, (value << 1) ^ (value >> 31), at)
 }
 
 function writeVarlongExact(bytes: Uint8Array, value: bigint, at: number): number {
