@@ -1,0 +1,78 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.time.Duration;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Properties;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+
+/** A plain consumer of one partition. */
+final class ConsumeCommand {
+  private ConsumeCommand() {}
+
+  /**
+   * {"topic","partition","isolation"}: one line a record, from the first to the end as the isolation level has it,
+   * {"offset","leaderEpoch","timestamp","timestampType","key","value","headers"}, bytes in hex; then the log start
+   * offset, that end, and the position the consumer came to.
+   */
+  static JsonNode consume(JsonNode command) {
+    TopicPartition partition = AdminCommands.partition(command);
+    try (KafkaConsumer<byte[], byte[]> consumer = consumer(command)) {
+      consumer.assign(List.of(partition));
+      long start = consumer.beginningOffsets(List.of(partition)).get(partition);
+      long end = consumer.endOffsets(List.of(partition)).get(partition);
+      consumer.seek(partition, start);
+      long giveUp = System.nanoTime() + Duration.ofSeconds(60).toNanos();
+      while (consumer.position(partition) < end) {
+        if (System.nanoTime() > giveUp) throw new IllegalStateException("stuck at " + consumer.position(partition));
+        for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
+          if (record.offset() < end) Agent.print(line(record));
+        }
+      }
+      ObjectNode summary = Agent.JSON.createObjectNode();
+      return summary.put("logStartOffset", start).put("end", end).put("position", consumer.position(partition));
+    }
+  }
+
+  /** {"topic","partition","isolation"}: the log start offset and the end. */
+  static JsonNode endOffsets(JsonNode command) {
+    TopicPartition partition = AdminCommands.partition(command);
+    try (KafkaConsumer<byte[], byte[]> consumer = consumer(command)) {
+      long start = consumer.beginningOffsets(List.of(partition)).get(partition);
+      long end = consumer.endOffsets(List.of(partition)).get(partition);
+      return Agent.JSON.createObjectNode().put("logStartOffset", start).put("end", end);
+    }
+  }
+
+  private static KafkaConsumer<byte[], byte[]> consumer(JsonNode command) {
+    Properties properties = new Properties();
+    properties.put("bootstrap.servers", command.get("bootstrap").asText());
+    properties.put("isolation.level", command.get("isolation").asText());
+    properties.put("auto.offset.reset", "none");
+    properties.put("enable.auto.commit", "false");
+    properties.put("check.crcs", "true");
+    return new KafkaConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+  }
+
+  private static ObjectNode line(ConsumerRecord<byte[], byte[]> record) {
+    ObjectNode line = Agent.JSON.createObjectNode();
+    line.put("offset", record.offset());
+    line.put("leaderEpoch", record.leaderEpoch().orElse(null));
+    line.put("timestamp", record.timestamp());
+    line.put("timestampType", record.timestampType().toString());
+    line.put("key", hex(record.key()));
+    line.put("value", hex(record.value()));
+    ArrayNode headers = line.putArray("headers");
+    for (Header header : record.headers()) headers.addArray().add(header.key()).add(hex(header.value()));
+    return line;
+  }
+
+  private static String hex(byte[] bytes) {
+    return bytes == null ? null : HexFormat.of().formatHex(bytes);
+  }
+}
