@@ -167,19 +167,14 @@ function checkClientHeader(batch: BatchView, config: LogConfig): void {
     const message = `${recordCount} records do not match a last offset delta of ${lastOffsetDelta}`
     throw invalid(message, { recordCount, lastOffsetDelta })
   }
-  if (batch.hasProducerId) {
+  if (batch.hasProducerId && (producerEpoch < 0 || baseSequence < 0)) {
     const { producerId } = batch
-    if (producerEpoch >= 0 && baseSequence >= 0) return checkTimestampType(batch, config)
     throw invalid(`producer ${producerId} without an epoch and a sequence`, { producerId, producerEpoch, baseSequence })
   }
-  if (batch.isTransactional) throw invalid('a transactional batch without a producer id')
-  checkTimestampType(batch, config)
-}
-
-function checkTimestampType(batch: BatchView, config: LogConfig): void {
-  if (batch.timestampType === 'CreateTime' || config.messageTimestampType === 'CreateTime') return
-  const message = 'a client may not set the timestamp type LogAppendTime: the log does'
-  throw new LogError('INVALID_TIMESTAMP', message)
+  if (batch.isTransactional && !batch.hasProducerId) throw invalid('a transactional batch without a producer id')
+  if (batch.timestampType === 'LogAppendTime' && config.messageTimestampType === 'LogAppendTime') {
+    throw new LogError('INVALID_TIMESTAMP', 'a client may not set the timestamp type LogAppendTime: the log does')
+  }
 }
 
 /** The codec that the topic's `compression.type` asks for. */
