@@ -1,0 +1,232 @@
+/**
+ * Reads a `.log` file from a batch boundary on and says how far it is sound.
+ *
+ * A batch is sound if
+ *   R1  its header is plausible, it lies wholly in the file, and its CRC is right;
+ *   R2  its base offset is at or above the one that the batch before it promised (chain), and its offsets can be
+ *       written relative to the segment's base (31 bits);
+ *   R3  its leader epoch, which no CRC covers, is the one that the epochs known say its offset has.
+ * A larger base offset than promised is a gap: compaction makes them, so that the caller has to judge them.
+ *
+ * The end of the file is a value, and so is damage: only what the file system throws is thrown.
+ */
+import { crc32 } from 'node:zlib'
+import { CURRENT_MAGIC, LENGTH_AT, LOG_OVERHEAD, MAGIC_AT, MIN_BATCH_LENGTH } from '../record/batch-format.ts'
+import { scanBatch } from '../record/batch-scan.ts'
+import { BatchView } from '../record/batch-view.ts'
+import { LogError } from '../util/errors.ts'
+import { MiB } from '../util/sizes.ts'
+
+const CHUNK_BYTES = 1 * MiB
+const MAX_RELATIVE_OFFSET = 2 ** 31 - 1
+/** More are counted, not listed. */
+const MAX_GAPS_LISTED = 100
+
+/** Where bytes come from: a file handle, or a segment. */
+export interface ByteSource {
+  /** As `FileHandle.read`. */
+  read(target: Uint8Array, position: number): Promise<number>
+}
+
+/** What is wrong at a position. */
+export interface Damage {
+  readonly position: number
+  /** `incomplete`: the file ends inside an entry. `zeros`: nothing was ever written here, or it was lost. */
+  readonly kind: 'incomplete' | 'zeros' | 'corrupt'
+  /** For people. */
+  readonly reason: string
+  /** Where the damaged batch ends if its length field can be believed; `undefined` if that is impossible. */
+  readonly declaredEnd: number | undefined
+}
+
+/** A range of offsets that no batch covers. */
+export interface Gap {
+  readonly position: number
+  /** First offset missing. */
+  readonly fromOffset: number
+  /** First offset after the gap. */
+  readonly toOffset: number
+}
+
+export interface ScanOptions {
+  /** The segment's. */
+  readonly baseOffset: number
+  /** A batch boundary. */
+  readonly from: number
+  /** Exclusive: the file's size. */
+  readonly to: number
+  /** Least base offset that the first batch may have. */
+  readonly nextOffset: number
+  /** Leader epoch of an offset, where it is known. */
+  readonly epochAt?: ((offset: number) => number | undefined) | undefined
+  /** Sees every sound batch, in order. The view's bytes are reused when it returns. */
+  readonly visit?: ((batch: BatchView, position: number) => void) | undefined
+  /** Position of a batch boundary that is asked about. */
+  readonly mark?: number | undefined
+}
+
+export interface ScanOutcome {
+  /** Position behind the last sound batch. */
+  readonly soundEnd: number
+  /** Offset behind the last sound batch. */
+  readonly nextOffset: number
+  readonly batches: number
+  readonly lastCrc: number | undefined
+  readonly damage: Damage | undefined
+  readonly gaps: readonly Gap[]
+  readonly gapCount: number
+  /** The batch that ends at `options.mark`, if one does. */
+  readonly atMark: { readonly nextOffset: number; readonly crc: number } | undefined
+}
+
+/** @throws the system's error; {LogError} UNSUPPORTED_FOR_MESSAGE_FORMAT for batches of magic 0 and 1. */
+export async function scanLogFile(source: ByteSource, options: ScanOptions): Promise<ScanOutcome> {
+  return new LogFileScan(source, options).run()
+}
+
+class LogFileScan {
+  readonly #source: ByteSource
+  readonly #options: ScanOptions
+  #buffer: Buffer = Buffer.alloc(0)
+  /** Position in the file of the buffer's first byte, and bytes in it. */
+  #at: number
+  #length = 0
+  #position: number
+  #nextOffset: number
+  #batches = 0
+  #lastCrc: number | undefined
+  #gaps: Gap[] = []
+  #gapCount = 0
+  #atMark: ScanOutcome['atMark']
+
+  constructor(source: ByteSource, options: ScanOptions) {
+    this.#source = source
+    this.#options = options
+    this.#at = options.from
+    this.#position = options.from
+    this.#nextOffset = options.nextOffset
+  }
+
+  async run(): Promise<ScanOutcome> {
+    const { to } = this.#options
+    let damage: Damage | undefined
+    while (this.#position < to && damage === undefined) {
+      if (!(await this.#fill(1))) break
+      damage = await this.#takeBuffered()
+    }
+    return {
+      soundEnd: this.#position,
+      nextOffset: this.#nextOffset,
+      batches: this.#batches,
+      lastCrc: this.#lastCrc,
+      damage,
+      gaps: this.#gaps,
+      gapCount: this.#gapCount,
+      atMark: this.#atMark
+    }
+  }
+
+  /** Takes batches for as long as they lie in the buffer. */
+  async #takeBuffered(): Promise<Damage | undefined> {
+    for (;;) {
+      const start = this.#position - this.#at
+      const scan = scanBatch(this.#buffer, start, this.#length)
+      if (scan.kind === 'end') return undefined
+      if (scan.kind === 'corrupt') {
+        return this.#damage(scan.reason === 'zeros' ? 'zeros' : 'corrupt', scan.reason)
+      }
+      if (scan.kind === 'incomplete') {
+        if (this.#position + scan.need > this.#options.to) return this.#damage('incomplete', 'the file ends inside it')
+        // The rest is in the file: more of it is read, unless somebody cut it meanwhile.
+        if (!(await this.#fill(scan.need))) return this.#damage('incomplete', 'the file ends inside it')
+        continue
+      }
+      const batch = this.#view(start)
+      const wrong = batch instanceof BatchView ? this.#judge(batch) : batch
+      if (wrong !== undefined) return this.#damage('corrupt', wrong)
+      this.#take(batch as BatchView)
+    }
+  }
+
+  #view(start: number): BatchView | string {
+    const magic = this.#buffer[start + MAGIC_AT] as number
+    if (magic < CURRENT_MAGIC && !isOlderMessage(this.#buffer, start)) return `magic ${magic} and a wrong CRC`
+    try {
+      return new BatchView(this.#buffer.subarray(0, this.#length), start)
+    } catch (error) {
+      if (error instanceof LogError && error.code === 'CORRUPT_MESSAGE') return error.message
+      throw error
+    }
+  }
+
+  #judge(batch: BatchView): string | undefined {
+    if (!batch.isSound()) return 'its CRC is wrong'
+    const { baseOffset, lastOffset } = batch
+    if (baseOffset < this.#nextOffset) return `base offset ${baseOffset} where ${this.#nextOffset} is next`
+    if (lastOffset - this.#options.baseOffset > MAX_RELATIVE_OFFSET) {
+      return `offset ${lastOffset} does not fit into the segment of ${this.#options.baseOffset}`
+    }
+    const epoch = batch.partitionLeaderEpoch
+    const known = epoch < 0 ? undefined : this.#options.epochAt?.(baseOffset)
+    if (known !== undefined && known !== epoch) return `leader epoch ${epoch} where ${known} is recorded`
+    return undefined
+  }
+
+  #take(batch: BatchView): void {
+    if (batch.baseOffset > this.#nextOffset) {
+      this.#gapCount += 1
+      if (this.#gaps.length < MAX_GAPS_LISTED) {
+        this.#gaps.push({ position: this.#position, fromOffset: this.#nextOffset, toOffset: batch.baseOffset })
+      }
+    }
+    this.#options.visit?.(batch, this.#position)
+    this.#position += batch.size
+    this.#nextOffset = batch.nextOffset
+    this.#lastCrc = batch.crc
+    this.#batches += 1
+    if (this.#position === this.#options.mark) this.#atMark = { nextOffset: batch.nextOffset, crc: batch.crc }
+  }
+
+  #damage(kind: Damage['kind'], reason: string): Damage {
+    return { position: this.#position, kind, reason, declaredEnd: this.#declaredEnd() }
+  }
+
+  /** Decision on damage: a length that leads out of the file, or is less than a header, is impossible. */
+  #declaredEnd(): number | undefined {
+    const start = this.#position - this.#at
+    if (this.#length - start < LOG_OVERHEAD) return undefined
+    const length = this.#buffer.readInt32BE(start + LENGTH_AT)
+    const end = this.#position + LOG_OVERHEAD + length
+    return length < MIN_BATCH_LENGTH || end > this.#options.to ? undefined : end
+  }
+
+  /**
+   * Has at least `need` bytes from the present position on in the buffer, or all up to the end.
+   *
+   * @returns false if the file ends before.
+   */
+  async #fill(need: number): Promise<boolean> {
+    const wanted = Math.min(Math.max(need, CHUNK_BYTES), this.#options.to - this.#position)
+    if (wanted < need) return false
+    const kept = this.#buffer.subarray(this.#position - this.#at, this.#length)
+    if (kept.length >= need) return true
+    // What a view still points at is never overwritten: its visitor may be done, but its owner may not.
+    const buffer = this.#buffer.length >= wanted ? this.#buffer : Buffer.allocUnsafeSlow(wanted)
+    kept.copy(buffer, 0)
+    const length = kept.length
+    const count = await this.#source.read(buffer.subarray(length, wanted), this.#position + length)
+    this.#buffer = buffer
+    this.#at = this.#position
+    this.#length = length + count
+    return this.#length >= need
+  }
+}
+
+/** Where the CRC of a message of magic 0 or 1 lies; it covers everything behind it. */
+const OLDER_CRC_AT = 12
+
+/** True for a real message of magic 0 or 1; one flipped bit makes a batch of magic 2 look like one. */
+function isOlderMessage(bytes: Buffer, start: number): boolean {
+  const end = start + LOG_OVERHEAD + bytes.readInt32BE(start + LENGTH_AT)
+  return crc32(bytes.subarray(start + OLDER_CRC_AT + 4, end)) === bytes.readUInt32BE(start + OLDER_CRC_AT)
+}
