@@ -168,7 +168,7 @@ export function encodeSnappyBlock(input: Buffer, from: number, to: number, outpu
   let out = writeVarint(output, start, to - from)
   let anchor = from // first byte not yet written
   const searchEnd = to - MIN_MATCH
-  if (searchEnd > from) hashTable.fill(0)
+  if (searchEnd >= from) hashTable.fill(0)
   let misses = 0
   for (let at = from; at <= searchEnd; ) {
     const word = read32(input, at)

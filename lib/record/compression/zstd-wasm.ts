@@ -65,20 +65,30 @@ function unsupported(cause?: unknown): LogError {
   )
 }
 
-/** Runs `use` with zstd and its input in WebAssembly memory, and gives all of it back. */
-function withInput<T>(input: Buffer, use: (zstd: ZstdModule, address: number) => T): T {
+/**
+ * Runs `use` with zstd, its input and `capacity` bytes for its output in WebAssembly memory, and gives all of it back.
+ * `use` answers zstd's result: the size of the output, or an error as a negative number.
+ */
+function run(
+  input: Buffer,
+  capacity: number,
+  use: (zstd: ZstdModule, target: number, source: number) => number
+): Buffer | number {
   const zstd = instance()
   let sound = false
-  const address = allocate(zstd, input.length)
   try {
-    zstd.HEAPU8.set(input, address)
-    const result = use(zstd, address)
-    zstd._free(address)
-    sound = zstd.HEAPU8.length <= KEPT_BYTES
+    const source = allocate(zstd, input.length)
+    const target = allocate(zstd, capacity)
+    zstd.HEAPU8.set(input, source)
+    const size = use(zstd, target, source)
+    const result = zstd._ZSTD_isError(size) === 0 ? Buffer.from(zstd.HEAPU8.subarray(target, target + size)) : size
+    zstd._free(target)
+    zstd._free(source)
+    sound = true
     return result
   } finally {
-    // After an error memory may be left over, and after a trap anything: begin with a new instance.
-    if (!sound && kept === zstd) kept = undefined
+    // After a trap or for want of memory anything may be left behind: begin with a new instance.
+    if (!sound || zstd.HEAPU8.length > KEPT_BYTES) kept = undefined
   }
 }
 
@@ -89,15 +99,12 @@ function allocate(zstd: ZstdModule, size: number): number {
 }
 
 export function compressZstdWasm(bytes: Buffer, level: number): Buffer {
-  return withInput(bytes, (zstd, source) => {
-    const capacity = zstd._ZSTD_compressBound(bytes.length)
-    const target = allocate(zstd, capacity)
-    const size = zstd._ZSTD_compress(target, capacity, source, bytes.length, level)
-    if (zstd._ZSTD_isError(size) !== 0) throw new RangeError(`zstd: compression failed with code ${-size}`)
-    const output = Buffer.from(zstd.HEAPU8.subarray(target, target + size))
-    zstd._free(target)
-    return output
-  })
+  const capacity = instance()._ZSTD_compressBound(bytes.length)
+  const output = run(bytes, capacity, (zstd, target, source) =>
+    zstd._ZSTD_compress(target, capacity, source, bytes.length, level)
+  )
+  if (typeof output === 'number') throw new RangeError(`zstd: compression failed with code ${-output}`)
+  return output
 }
 
 /**
@@ -106,20 +113,13 @@ export function compressZstdWasm(bytes: Buffer, level: number): Buffer {
  */
 export function decompressZstdWasm(bytes: Buffer, outline: ZstdOutline, limit: number): Buffer {
   const most = Math.min(limit, outline.mostBytes)
-  return withInput(bytes, (zstd, source) => {
-    for (let capacity = Math.min(most, TRUSTED_CLAIM_BYTES); ; capacity = Math.min(most, capacity * 2)) {
-      const target = allocate(zstd, capacity)
-      const size = zstd._ZSTD_decompress(target, capacity, source, bytes.length)
-      if (zstd._ZSTD_isError(size) === 0) {
-        const output = Buffer.from(zstd.HEAPU8.subarray(target, target + size))
-        zstd._free(target)
-        return output
-      }
-      if (-size !== TOO_SMALL) throw invalid('zstd', `damaged, zstd error ${-size}`)
-      if (capacity === most) {
-        throw most === limit ? tooLarge('zstd', limit) : invalid('zstd', 'a frame gives more output than it may')
-      }
-      zstd._free(target)
-    }
-  })
+  for (let capacity = Math.min(most, TRUSTED_CLAIM_BYTES); ; capacity = Math.min(most, capacity * 2)) {
+    const output = run(bytes, capacity, (zstd, target, source) =>
+      zstd._ZSTD_decompress(target, capacity, source, bytes.length)
+    )
+    if (typeof output !== 'number') return output
+    if (-output !== TOO_SMALL) throw invalid('zstd', `damaged, zstd error ${-output}`)
+    if (capacity < most) continue
+    throw most === limit ? tooLarge('zstd', limit) : invalid('zstd', 'a frame gives more output than it may')
+  }
 }
