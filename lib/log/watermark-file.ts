@@ -18,7 +18,7 @@
  *
  * Example, first 48 bytes of a slot: sequence 7, offset 300, segment 256, position 4096, last CRC 0xe641a44b, synced:
  *
- *     6877776d c3f93cc9 0001 02 00 e641a44b 0000000000000007
+ *     6877776d 0a9623a3 0001 02 00 e641a44b 0000000000000007
  *     000000000000012c 0000000000000100 0000000000001000
  *
  * Invariants:
@@ -86,9 +86,9 @@ export class WatermarkFile {
   #slots: readonly [SlotContent, SlotContent] = [{ kind: 'empty' }, { kind: 'empty' }]
   /** The slot that W1 protects. */
   #safe: SlotIndex = 0
-  #unsynced = true
-  /** Until the first write: what a process before this one left may be in the page cache only. */
+  #unsynced = false
   #takenOver = false
+  #failure: unknown
 
   private constructor(handle: FileHandle) {
     this.#handle = handle
@@ -119,7 +119,7 @@ export class WatermarkFile {
     return newest.kind === 'sound' ? newest.watermark : undefined
   }
 
-  /** True if a slot that is not empty failed its checksum when the file was last read. */
+  /** True if a slot is torn: it failed its checksum when the file was read, or what was written to it got lost. */
   get damaged(): boolean {
     return this.#slots.some(slot => slot.kind === 'torn')
   }
@@ -137,9 +137,12 @@ export class WatermarkFile {
     return this.#turn.run(() => this.#write(watermark))
   }
 
-  /** Makes what was written durable; free when nothing was. */
+  /** Makes what is in the file durable; free when nothing was written since the last time. */
   sync(): Promise<void> {
-    return this.#turn.run(() => this.#sync())
+    return this.#turn.run(async () => {
+      await this.#takeOver()
+      await this.#sync()
+    })
   }
 
   /** Writes a watermark that may be below the present one, durable when this resolves: before any truncation. */
@@ -159,22 +162,51 @@ export class WatermarkFile {
   }
 
   async #write(watermark: Watermark): Promise<void> {
-    if (!this.#takenOver) await this.#sync()
-    this.#takenOver = true
+    await this.#takeOver()
     const target: SlotIndex = this.#safe === 0 ? 1 : 0
-    const [first, second] = this.#slots
-    const sequence = Math.max(sequenceOf(first), sequenceOf(second)) + 1
-    await writeFully(this.#handle, formatSlot(sequence, watermark), target * SLOT_BYTES)
-    const written: SlotContent = { kind: 'sound', sequence, watermark }
-    this.#slots = target === 0 ? [written, second] : [first, written]
+    const sequence = Math.max(...this.#slots.map(sequenceOf)) + 1
+    const bytes = formatSlot(sequence, watermark)
     this.#unsynced = true
+    try {
+      await writeFully(this.#handle, bytes, target * SLOT_BYTES)
+      this.#note(target, { kind: 'sound', sequence, watermark })
+    } catch (error) {
+      this.#note(target, { kind: 'torn' })
+      throw error
+    }
+  }
+
+  /** W1 also holds for what a process before this one has written and perhaps not synced. */
+  async #takeOver(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure
+    if (this.#takenOver) return
+    try {
+      await this.#handle.datasync()
+      this.#takenOver = true
+    } catch (error) {
+      // Which of the two slots is on the disk is unknown from now on, so both stay as they are.
+      this.#failure = error
+      throw error
+    }
   }
 
   async #sync(): Promise<void> {
     if (!this.#unsynced) return
-    await this.#handle.datasync()
+    try {
+      await this.#handle.datasync()
+    } catch (error) {
+      // A later sync would succeed without having written anything, so that what was to be synced now is gone.
+      this.#note(this.#safe === 0 ? 1 : 0, { kind: 'torn' })
+      this.#unsynced = false
+      throw error
+    }
     this.#safe = this.#newest()
     this.#unsynced = false
+  }
+
+  #note(slot: SlotIndex, content: SlotContent): void {
+    const [first, second] = this.#slots
+    this.#slots = slot === 0 ? [content, second] : [first, content]
   }
 
   async #readSlots(): Promise<void> {
