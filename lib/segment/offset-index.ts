@@ -124,6 +124,13 @@ export class OffsetIndex {
     this.#entries.cutTo(this.countAtOrBelow(offset - 1))
   }
 
+  /** Drops every entry of a batch that starts at or behind `position`: what is not in the log, by I2. */
+  truncateToPosition(position: number): void {
+    let count = this.#entries.count
+    while (count > 0 && this.positionAt(count - 1) >= position) count -= 1
+    this.#entries.cutTo(count)
+  }
+
   /** Copy of the entries from `fromEntry` on, as they are in the file. */
   bytes(fromEntry = 0): Buffer {
     return this.#entries.copyFrom(fromEntry)

@@ -10,7 +10,7 @@
  * An entry says: every record with a larger timestamp comes after this offset.
  *
  * Invariants:
- *   T1  timestamp strictly increases and is >= 0; relativeOffset increases strictly and is >= 0.
+ *   T1  timestamp strictly increases and is >= 0; relativeOffset never falls and is >= 0.
  *   T2  Sparse, and never ahead of the log, until the segment is closed: then the last entry is the segment's largest
  *       timestamp.
  *   T3  Derived data: on any doubt it is rebuilt from the .log file, never patched.
@@ -94,7 +94,7 @@ export class TimeIndex {
       const last = this.timestampAt(count - 1)
       assert(timestamp >= last, 'T1: the largest timestamp so far never falls')
       if (timestamp <= last) return false
-      assert(offset > this.offsetAt(count - 1), 'T1: entries are appended in order')
+      assert(offset >= this.offsetAt(count - 1), 'T1: entries are appended in order')
     }
     const at = this.#entries.grow()
     if (typeof timestamp === 'bigint') this.#entries.bytes.writeBigInt64BE(timestamp, at)
@@ -148,7 +148,7 @@ export class TimeIndex {
 
   #inOrder(entry: number): boolean {
     if (entry === 0) return this.timestampAt(0) >= 0 && this.offsetAt(0) >= this.baseOffset
-    return this.timestampAt(entry) > this.timestampAt(entry - 1) && this.offsetAt(entry) > this.offsetAt(entry - 1)
+    return this.timestampAt(entry) > this.timestampAt(entry - 1) && this.offsetAt(entry) >= this.offsetAt(entry - 1)
   }
 }
 

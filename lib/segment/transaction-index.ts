@@ -85,6 +85,11 @@ export class TransactionIndex {
     return this.#entries.byteLength
   }
 
+  /** Bytes held in memory. */
+  get memory(): number {
+    return this.#entries.memory
+  }
+
   append(entry: AbortedTransaction): void {
     const { count } = this.#entries
     assert(entry.firstOffset <= entry.lastOffset && entry.lastOffset >= this.baseOffset, 'X1: its marker lies here')

@@ -1,0 +1,85 @@
+/**
+ * When a batch gets index entries: Kafka's rule (format notes 2.1), in one place for writing and for rebuilding.
+ *
+ *     for each batch, in order:
+ *       if its largest timestamp exceeds all before it, remember that timestamp and the batch's last offset
+ *       if more than index.interval.bytes lie between the start of the last indexed batch and this one:
+ *         offset index += (last offset, position of the batch)
+ *         time index   += (largest timestamp so far, last offset of the batch that has it), if it grew
+ *
+ * So the first batch never gets an entry, and an entry's offset is a batch's last one while its position is the
+ * batch's start. Distances are counted from the position of the last entry, also after reopening, so that the offset
+ * index is a function of the log file alone (where the interval did not change).
+ */
+import { nearestInt64 } from '../util/int64.ts'
+import { OFFSET_ENTRY_BYTES, OffsetIndex } from './offset-index.ts'
+import { TIME_ENTRY_BYTES, TimeIndex, type Timestamp, type TimestampOffset } from './time-index.ts'
+
+/** Of what a segment has the largest timestamp at the end of a batch's header. */
+const MAX_TIMESTAMP_AT = 35
+
+export interface IndexLimits {
+  readonly indexIntervalBytes: number
+  /** Bound of each index, bytes. */
+  readonly indexBytes: number
+}
+
+export class IndexBuilder {
+  readonly offsets: OffsetIndex
+  readonly times: TimeIndex
+  #largest: TimestampOffset | undefined
+  #lastIndexedPosition: number
+
+  /** @param largest - the largest timestamp of what the indexes cover. */
+  constructor(offsets: OffsetIndex, times: TimeIndex, largest: TimestampOffset | undefined = times.last) {
+    this.offsets = offsets
+    this.times = times
+    this.#largest = largest
+    this.#lastIndexedPosition = offsets.entryCount === 0 ? 0 : offsets.positionAt(offsets.entryCount - 1)
+  }
+
+  static empty(baseOffset: number): IndexBuilder {
+    return new IndexBuilder(new OffsetIndex(baseOffset), new TimeIndex(baseOffset))
+  }
+
+  /** The largest timestamp so far and the last offset of its batch. */
+  get largest(): TimestampOffset | undefined {
+    return this.#largest
+  }
+
+  /** Entries that still fit into the fuller of the two. The time index keeps its last place for `finish`. */
+  room({ indexBytes }: IndexLimits): number {
+    const offsets = Math.floor(indexBytes / OFFSET_ENTRY_BYTES) - this.offsets.entryCount
+    const times = Math.floor(indexBytes / TIME_ENTRY_BYTES) - 1 - this.times.entryCount
+    return Math.min(offsets, times)
+  }
+
+  /**
+   * Takes a batch into account that is in the file already. Where an index is full, it lags behind, which is allowed:
+   * the bytes cannot be taken back.
+   */
+  add(position: number, lastOffset: number, maxTimestamp: Timestamp, limits: IndexLimits): void {
+    this.noteTimestamp(maxTimestamp, lastOffset)
+    if (position - this.#lastIndexedPosition <= limits.indexIntervalBytes || this.room(limits) <= 0) return
+    this.offsets.append(lastOffset, position)
+    if (this.#largest !== undefined) this.times.maybeAppend(this.#largest.timestamp, this.#largest.offset)
+    this.#lastIndexedPosition = position
+  }
+
+  /** As `add`, for a batch that stays without an entry. */
+  noteTimestamp(timestamp: Timestamp, offset: number): void {
+    if (timestamp < 0 || (this.#largest !== undefined && timestamp <= this.#largest.timestamp)) return
+    this.#largest = { timestamp, offset }
+  }
+
+  /** The entry with which a segment is closed: its largest timestamp. It has a place even in a full index. */
+  finish(): void {
+    if (this.#largest !== undefined) this.times.maybeAppend(this.#largest.timestamp, this.#largest.offset)
+  }
+}
+
+/** The largest timestamp in the header of the batch at `start`, exact; -1 none. */
+export function maxTimestampAt(bytes: Buffer, start: number): Timestamp {
+  const nearest = nearestInt64(bytes, start + MAX_TIMESTAMP_AT)
+  return Number.isSafeInteger(nearest) ? nearest : bytes.readBigInt64BE(start + MAX_TIMESTAMP_AT)
+}

@@ -1,0 +1,240 @@
+import type { HandleMode, Lease } from '../fs/handle-cache.ts'
+import { isSystemError, toLogError } from '../fs/system-errors.ts'
+import { writeFully } from '../fs/write-fully.ts'
+import { LogError } from '../util/errors.ts'
+import type { SegmentEnv } from './segment-types.ts'
+
+/**
+ * The .log file of a segment: bytes at its end, bytes from anywhere, syncs.
+ *
+ * Invariants:
+ *   B1  `size` counts whole writes only. A write that fails is cut off again; where even that fails, the file is
+ *       broken: it takes no more, and what lies behind `size` is never read.
+ *   B2  After a failed sync nothing is known about the bytes since the last good one, and a later sync that succeeds
+ *       says nothing about them: so no later one is tried.
+ *   B3  While there are unsynced bytes the descriptor that wrote them is kept open, as far as the budget of open files
+ *       allows, so that the sync reports what went wrong with them. A new descriptor may not know.
+ *
+ * One writer at a time, which is the owner's to see to. Reads go on beside it.
+ */
+export class LogFile {
+  readonly #env: SegmentEnv
+  #path: string
+  /** Valid bytes. */
+  #size: number
+  /** Bytes that the file system has, preallocated ones included. */
+  #length: number
+  #held: Lease | undefined
+  /** Counts changes, and those of them that a sync has covered. */
+  #changes = 0
+  #synced = 0
+  #broken: LogError | undefined
+  #syncFailed: LogError | undefined
+
+  constructor(env: SegmentEnv, path: string, size: number) {
+    this.#env = env
+    this.#path = path
+    this.#size = size
+    this.#length = size
+  }
+
+  get path(): string {
+    return this.#path
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  /** Something was written or cut since the last successful sync. */
+  get isDirty(): boolean {
+    return this.#changes > this.#synced
+  }
+
+  get isBroken(): boolean {
+    return this.#broken !== undefined || this.#syncFailed !== undefined
+  }
+
+  /** As many bytes of `target` as there are valid ones from `position` on. */
+  read(target: Buffer, position: number): Promise<number> {
+    const wanted = Math.min(target.length, this.#size - position)
+    if (wanted <= 0) return Promise.resolve(0)
+    const into = wanted === target.length ? target : target.subarray(0, wanted)
+    // The way of the active segment: no lease to take.
+    if (this.#held !== undefined) return this.#held.handle.read(into, position).catch(this.#readFailed)
+    return this.#readLeased(into, position)
+  }
+
+  /** As `read`, on the calling thread: for what is expected in the page cache. */
+  readSync(target: Buffer, position: number): number {
+    const wanted = Math.min(target.length, this.#size - position)
+    if (wanted <= 0) return 0
+    const into = wanted === target.length ? target : target.subarray(0, wanted)
+    const lease = this.#held ?? this.#env.handles.acquireSync(this.#path, 'read')
+    try {
+      return lease.handle.readSync(into, position)
+    } catch (error) {
+      throw toLogError(error, 'read', this.#path)
+    } finally {
+      if (lease !== this.#held) lease.release()
+    }
+  }
+
+  /**
+   * @throws {LogError} NO_SPACE and others as the system says; nothing was appended then. STORAGE_FAILED once broken.
+   */
+  async append(bytes: Buffer): Promise<void> {
+    this.#refuseBroken('append to')
+    const position = this.#size
+    const lease = await this.#lease('write', 'append to')
+    this.#changes += 1
+    try {
+      await writeFully(lease.handle, bytes, position)
+    } catch (error) {
+      await this.#takeBack(lease, position)
+      throw toLogError(error, 'append to', this.#path)
+    } finally {
+      this.#keep(lease)
+    }
+    this.#size = position + bytes.length
+    this.#length = Math.max(this.#length, this.#size)
+  }
+
+  /** Half a batch must not stay: the next one would be written over it, and a shorter one leave a rest. */
+  async #takeBack(lease: Lease, size: number): Promise<void> {
+    try {
+      await lease.handle.truncate(size)
+      this.#length = size
+    } catch (error) {
+      const cause = toLogError(error, 'cut a failed write off', this.#path)
+      const message = `${cause.message} This segment takes no more until it is opened anew.`
+      this.#broken = new LogError('STORAGE_FAILED', message, cause.details, error)
+    }
+  }
+
+  /** fdatasync: content and length. */
+  datasync(): Promise<void> {
+    return this.#sync('datasync')
+  }
+
+  /** fsync: also times, which retention looks at where records have none. */
+  sync(): Promise<void> {
+    return this.#sync('sync')
+  }
+
+  async #sync(call: 'datasync' | 'sync'): Promise<void> {
+    if (this.#syncFailed !== undefined) throw this.#syncFailed
+    const covers = this.#changes
+    const lease = this.#held ?? (await this.#lease('write', 'sync'))
+    try {
+      await lease.handle[call]()
+    } catch (error) {
+      const cause = toLogError(error, 'sync', this.#path)
+      this.#syncFailed ??= new LogError('SYNC_FAILED', cause.message, cause.details, error)
+      throw this.#syncFailed
+    } finally {
+      if (lease !== this.#held) lease.release()
+    }
+    if (covers > this.#synced) this.#synced = covers
+    if (!this.isDirty) this.letGo()
+  }
+
+  /** Cuts the file to `size` valid bytes. Not synced. */
+  async cutTo(size: number): Promise<void> {
+    this.#refuseBroken('cut')
+    const lease = await this.#lease('write', 'cut')
+    this.#changes += 1
+    try {
+      await lease.handle.truncate(size)
+    } catch (error) {
+      throw toLogError(error, 'cut', this.#path)
+    } finally {
+      this.#keep(lease)
+    }
+    this.#size = size
+    this.#length = size
+  }
+
+  /** Gives the file its full length in advance. The room is zeros, which are no batch. */
+  async preallocate(length: number): Promise<void> {
+    if (length <= this.#length) return
+    const lease = await this.#lease('write', 'preallocate')
+    this.#changes += 1
+    try {
+      await lease.handle.truncate(length)
+      this.#length = length
+    } catch (error) {
+      throw toLogError(error, 'preallocate', this.#path)
+    } finally {
+      this.#keep(lease)
+    }
+  }
+
+  /** Takes preallocated room back. */
+  async trim(): Promise<void> {
+    if (this.#length > this.#size) await this.cutTo(this.#size)
+  }
+
+  /** Another process wrote on: the file has `size` valid bytes now. */
+  grewTo(size: number): void {
+    this.#size = size
+    this.#length = Math.max(this.#length, size)
+  }
+
+  /** Gives the descriptor back to the cache. */
+  letGo(): void {
+    const held = this.#held
+    this.#held = undefined
+    held?.release()
+  }
+
+  movedTo(path: string): void {
+    this.letGo()
+    this.#path = path
+  }
+
+  readonly #readFailed = (error: unknown): never => {
+    throw toLogError(error, 'read', this.#path)
+  }
+
+  async #readLeased(target: Buffer, position: number): Promise<number> {
+    const lease = await this.#lease('read', 'read')
+    try {
+      return await lease.handle.read(target, position)
+    } catch (error) {
+      throw toLogError(error, 'read', this.#path)
+    } finally {
+      lease.release()
+    }
+  }
+
+  async #lease(mode: HandleMode, what: string): Promise<Lease> {
+    for (;;) {
+      if (mode === 'write' && this.#held !== undefined) return this.#held
+      const path = this.#path
+      try {
+        return await this.#env.handles.acquire(path, mode)
+      } catch (error) {
+        // Renamed while we waited: the file is there, under its new name.
+        if (path === this.#path || !isSystemError(error, 'ENOENT')) throw toLogError(error, what, path)
+      }
+    }
+  }
+
+  /** Keeps a lease that wrote (B3), unless unsynced files already hold most of the budget. */
+  #keep(lease: Lease): void {
+    if (lease === this.#held) return
+    const { handles } = this.#env
+    if (this.#held === undefined && handles.stats.leased <= handles.maxOpen * LARGEST_HELD_SHARE) this.#held = lease
+    else lease.release()
+  }
+
+  #refuseBroken(what: string): void {
+    const reason = this.#broken ?? this.#syncFailed
+    if (reason === undefined) return
+    throw new LogError('STORAGE_FAILED', `cannot ${what} ${this.#path}: ${reason.message}`, reason.details, reason)
+  }
+}
+
+/** The rest is for readers. */
+const LARGEST_HELD_SHARE = 0.75
