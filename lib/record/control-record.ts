@@ -1,6 +1,5 @@
 import { LogError } from '../util/errors.ts'
 import { BatchBuilder } from './batch-builder.ts'
-import { HEADER_BYTES } from './batch-format.ts'
 
 /**
  * Control records: facts about the log inside the log, never shown to consumers.
@@ -82,7 +81,7 @@ export function encodeEndTransactionMarker(marker: EndTransactionMarker): Buffer
   const value = Buffer.alloc(VALUE_BYTES)
   value.writeInt32BE(marker.coordinatorEpoch, 2)
   const builder = new BatchBuilder()
-  const bytes = Buffer.alloc(HEADER_BYTES + 32)
+  const bytes = Buffer.alloc(BatchBuilder.sizeBound([{ key, value }]))
   builder.begin(bytes, 0, {
     baseOffset: marker.baseOffset,
     leaderEpoch: marker.leaderEpoch,
