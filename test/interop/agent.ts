@@ -151,7 +151,10 @@ export class Agent {
   #receive(answer: { done?: unknown; error?: string }): void {
     const pending = this.#pending[0]
     if (pending === undefined) return
-    if (!('done' in answer) && !('error' in answer)) return pending.line(answer)
+    if (!('done' in answer) && !('error' in answer)) {
+      pending.line(answer)
+      return
+    }
     this.#pending.shift()
     if (answer.error === undefined) pending.done(answer.done)
     else pending.failed(new Error(`${answer.error}\n${this.#stderr.slice(-2_000)}`))

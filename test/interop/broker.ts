@@ -111,7 +111,12 @@ export class Broker {
   }
 }
 
-function brokerProperties(data: string, port: number, controllerPort: number, more: BrokerOptions['properties']): string {
+function brokerProperties(
+  data: string,
+  port: number,
+  controllerPort: number,
+  more: BrokerOptions['properties']
+): string {
   const properties: Record<string, string> = {
     'process.roles': 'broker,controller',
     'node.id': '1',

@@ -56,6 +56,8 @@ final class ConsumeCommand {
     properties.put("auto.offset.reset", "none");
     properties.put("enable.auto.commit", "false");
     properties.put("check.crcs", "true");
+    // The consumer asks for more as soon as it has everything, and closes only when that is answered.
+    properties.put("fetch.max.wait.ms", "10");
     return new KafkaConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer());
   }
 
