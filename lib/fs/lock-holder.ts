@@ -27,7 +27,8 @@ export async function describeProcess(pid: number): Promise<LockHolder> {
   if (args === undefined) return { pid, kind: 'unknown', command: undefined }
   const [program = '', ...rest] = args
   if (rest.includes('kafka.Kafka')) return { pid, kind: 'kafka', command: 'kafka.Kafka' }
-  const script = rest.find(arg => !arg.startsWith('-'))
+  // Options may have values of their own; a script looks like a file.
+  const script = rest.find(arg => !arg.startsWith('-') && /[/\\]|\.[cm]?[jt]s$/.test(arg))
   const command = [program, ...(script === undefined ? [] : [script])].map(part => basename(part)).join(' ')
   return { pid, kind: 'unknown', command: command.slice(0, MAX_COMMAND_CHARACTERS) }
 }

@@ -139,7 +139,7 @@ export class NodeFileSystem implements FileSystem {
   }
 
   watch(path: string, changed: (name: string | undefined) => void): { close(): void } {
-    const watcher = fs.watch(path, { persistent: false }, (_event, name) => changed(name ?? undefined))
+    const watcher = fs.watch(path, (_event, name) => changed(name ?? undefined))
     // A watch that breaks is a hint that no longer comes. The follower polls as well.
     watcher.on('error', () => watcher.close())
     return watcher

@@ -28,7 +28,7 @@ import { mkdtemp, open, readdir, rename, rm, symlink, unlink } from 'node:fs/pro
 import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describeProcess, type LockHolder, lockedError } from './lock-holder.ts'
+import { describeProcess, LOCK_FILE, type LockHolder, lockedError, recordLockHolder } from './lock-holder.ts'
 import { systemCode, toLogError } from './system-errors.ts'
 
 const PREFIX = '.heartwood-lock-'
@@ -92,7 +92,7 @@ export async function probeSocketLock(directory: string): Promise<LockHolder | u
   try {
     const claims = await liveClaims(directory, door, { cleanUp: false })
     const claim = claims.find(each => each.state === 'holding') ?? claims[0]
-    return claim === undefined ? undefined : describeClaim(claim)
+    return claim === undefined ? undefined : describeClaim(directory, claim)
   } finally {
     await door.close()
   }
@@ -121,7 +121,7 @@ async function contend(directory: string, door: Door, claim: Claim, deadline: nu
       return true
     }
     await refuseHolder(directory, others)
-    if (performance.now() > deadline) throw lockedError(directory, await describeClaim(others[0]!))
+    if (performance.now() > deadline) throw lockedError(directory, await describeClaim(directory, others[0]!))
     if (others.some(other => other.name < claim.name)) return false
     await pause(2 + Math.random() * 3)
   }
@@ -129,10 +129,12 @@ async function contend(directory: string, door: Door, claim: Claim, deadline: nu
 
 async function refuseHolder(directory: string, claims: readonly LiveClaim[]): Promise<void> {
   const holder = claims.find(claim => claim.state === 'holding')
-  if (holder !== undefined) throw lockedError(directory, await describeClaim(holder))
+  if (holder !== undefined) throw lockedError(directory, await describeClaim(directory, holder))
 }
 
-async function describeClaim({ pid }: LiveClaim): Promise<LockHolder> {
+async function describeClaim(directory: string, claim: LiveClaim): Promise<LockHolder> {
+  // One that is too busy to answer, or stopped, has Kafka's lock as well, which the kernel tells of.
+  const pid = claim.pid ?? (await recordLockHolder(join(directory, LOCK_FILE)))
   if (pid === undefined) return { pid, kind: 'heartwood', command: undefined }
   return { ...(await describeProcess(pid)), kind: 'heartwood' }
 }
