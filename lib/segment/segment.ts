@@ -13,31 +13,24 @@
  */
 import { dirname, join } from 'node:path'
 import { isSystemError, toLogError } from '../fs/system-errors.ts'
-import { HEADER_BYTES } from '../record/batch-format.ts'
-import type { BatchView } from '../record/batch-view.ts'
 import { assert } from '../util/assert.ts'
-import { isLogError, LogError } from '../util/errors.ts'
-import { MiB } from '../util/sizes.ts'
+import { LogError } from '../util/errors.ts'
 import { LOG_SUFFIX, segmentFileName } from './file-names.ts'
 import { IndexBuilder, maxTimestampAt } from './index-builder.ts'
 import { LogFile } from './log-file.ts'
-import type { OffsetIndex } from './offset-index.ts'
 import { type NextBatch, rollCause } from './roll-rule.ts'
-import { BatchScanner, isZeroFilled, type ScanEnd } from './scan.ts'
 import { SegmentIndexes } from './segment-indexes.ts'
+import { SegmentLookup } from './segment-lookup.ts'
+import { type BatchVisitor, type RebuildResult, walkBatches } from './segment-rebuild.ts'
 import type { BatchFacts, ReadRange, RollCause, SegmentEnv } from './segment-types.ts'
-import type { TimeIndex, Timestamp } from './time-index.ts'
 import type { AbortedInRange, AbortedTransaction } from './transaction-index.ts'
 
 export type { NextBatch } from './roll-rule.ts'
+export type { BatchVisitor, RebuildResult } from './segment-rebuild.ts'
 export type { BatchFacts, IndexRebuilt, ReadRange, RollCause, SegmentConfig, SegmentEnv } from './segment-types.ts'
 export type { AbortedInRange, AbortedTransaction } from './transaction-index.ts'
 
 const MAX_INT32 = 2 ** 31 - 1
-/** A range is never longer than this beyond what was asked for, whatever an index lags behind. */
-const LARGEST_RANGE_BYTES = 8 * MiB
-/** Read at a time where only a few headers are wanted. */
-const LOOK_BYTES = 64 * 1024
 
 export interface OpenSegmentOptions {
   /** Nothing is written, whatever is called. */
@@ -46,20 +39,6 @@ export interface OpenSegmentOptions {
   readonly trustIndexes: boolean
   /** What the files' names end in beside `.log`, `.index`: `.swap`, `.cleaned`. */
   readonly suffix?: string
-}
-
-export interface RebuildResult {
-  /** Bytes from the start that are sound batches in order. */
-  readonly validBytes: number
-  readonly end: ScanEnd['kind']
-  /** What is wrong behind them. */
-  readonly reason?: string
-  /** Where the scan ended: `validBytes`. */
-  readonly position: number
-  /** One past the last offset; the base offset of an empty segment. */
-  readonly nextOffset: number
-  /** Whatever lies behind `validBytes` is zeros: preallocated room, or what a power cut leaves of a tail. */
-  readonly zerosToEnd: boolean
 }
 
 export class Segment {
@@ -74,29 +53,24 @@ export class Segment {
   readonly #jitter: number
   readonly #log: LogFile
   readonly #indexes: SegmentIndexes
-  /** Whether the index files can be believed as they are. */
-  #trustFiles: boolean
-  /** Present while entries are added: in the active segment, and after a rebuild until it is sealed. */
-  #builder: IndexBuilder | undefined
-  /** Largest timestamp of the first batch; `undefined` unknown, `'none'` when it has none. */
-  #firstTimestamp: number | 'none' | undefined
-  #largest: { timestamp: Timestamp; offset: number } | 'none' | undefined
-  #rebuilding: Promise<void> | undefined
+  readonly #lookup: SegmentLookup
   #writing = false
   #deleted = false
 
   private constructor(env: SegmentEnv, dir: string, baseOffset: number, size: number, options: OpenSegmentOptions) {
-    const onTop = options.suffix ?? ''
+    const { readOnly, trustIndexes, suffix = '' } = options
     this.baseOffset = baseOffset
     this.createdAt = env.clock.now()
     this.#env = env
     this.#dir = dir
-    this.#readOnly = options.readOnly
-    this.#trustFiles = options.trustIndexes
+    this.#readOnly = readOnly
     this.#jitter = env.random?.() ?? 0
     const stem = join(dir, segmentFileName(baseOffset, ''))
-    this.#log = new LogFile(env, stem + LOG_SUFFIX + onTop, size)
-    this.#indexes = new SegmentIndexes(env, stem, baseOffset, onTop)
+    const log = new LogFile(env, stem + LOG_SUFFIX + suffix, size)
+    const indexes = new SegmentIndexes(env, stem, baseOffset, suffix)
+    this.#log = log
+    this.#indexes = indexes
+    this.#lookup = new SegmentLookup(env, { log, indexes, baseOffset, readOnly, closedWell: trustIndexes })
   }
 
   /**
@@ -107,7 +81,6 @@ export class Segment {
   static async create(env: SegmentEnv, dir: string, baseOffset: number, suffix = ''): Promise<Segment> {
     const segment = new Segment(env, dir, baseOffset, 0, { readOnly: false, trustIndexes: true, suffix })
     segment.nextOffset = baseOffset
-    segment.#largest = 'none'
     try {
       await createLogFile(env, segment.path)
       await segment.#indexes.create()
@@ -116,7 +89,7 @@ export class Segment {
     } catch (error) {
       throw toLogError(error, 'create', segment.path)
     }
-    segment.#startBuilding(IndexBuilder.empty(baseOffset), { rebuilt: false })
+    segment.#lookup.startBuilding(IndexBuilder.empty(baseOffset), { rebuilt: false })
     return segment
   }
 
@@ -163,13 +136,13 @@ export class Segment {
 
   /** Index entries that still fit; each batch takes one at most. 0 while that is unknown, before the first write. */
   get indexRoom(): number {
-    return this.#builder?.room(this.#env.config()) ?? 0
+    return this.#lookup.builder?.room(this.#env.config()) ?? 0
   }
 
   /** Largest timestamp as far as it is known without reading: see `largestTimestamp`. */
   get maxTimestamp(): number | undefined {
-    const largest = this.#builder?.largest ?? this.#largest
-    return largest === undefined || largest === 'none' ? undefined : Number(largest.timestamp)
+    const largest = this.#lookup.largestKnown
+    return largest === undefined ? undefined : Number(largest.timestamp)
   }
 
   // ---- writing
@@ -184,20 +157,19 @@ export class Segment {
    */
   async write(bytes: Buffer, batches: readonly BatchFacts[]): Promise<void> {
     this.#assertWritable()
-    assert(!this.#writing, 'G4: one write at a time')
     const start = this.size
-    this.#assertFits(bytes, batches)
+    assertFits(this, bytes, batches)
     this.#writing = true
     try {
-      const builder = this.#builder ?? (await this.#activate())
+      const builder = this.#lookup.builder ?? (await this.#lookup.activate())
       await this.#log.append(bytes)
-      if (start === 0) this.#noteFirst((batches[0] as BatchFacts).maxTimestamp)
+      if (start === 0) this.#lookup.noteFirst((batches[0] as BatchFacts).maxTimestamp)
       const limits = this.#env.config()
       for (const { position, lastOffset, maxTimestamp } of batches) {
         const exact = Number.isSafeInteger(maxTimestamp) ? maxTimestamp : maxTimestampAt(bytes, position - start)
         builder.add(position, lastOffset, exact, limits)
+        this.nextOffset = lastOffset + 1
       }
-      this.nextOffset = (batches[batches.length - 1] as BatchFacts).lastOffset + 1
     } finally {
       this.#writing = false
     }
@@ -206,41 +178,23 @@ export class Segment {
   /** Takes batches into account that another process has written behind `size`. For read-only segments. */
   async extend(batches: readonly BatchFacts[]): Promise<void> {
     assert(this.#readOnly, 'only what another process writes is taken over')
-    const builder = this.#builder ?? (await this.#activate())
-    for (const batch of batches) {
-      assert(batch.position === this.size, 'batches lie back to back')
-      this.#log.grewTo(batch.position + batch.size)
-      builder.add(batch.position, batch.lastOffset, batch.maxTimestamp, this.#env.config())
-      this.nextOffset = batch.lastOffset + 1
+    const builder = await this.#lookup.activate()
+    for (const { position, size, lastOffset, maxTimestamp } of batches) {
+      assert(position === this.size, 'batches lie back to back')
+      if (position === 0) this.#lookup.noteFirst(maxTimestamp)
+      this.#log.grewTo(position + size)
+      builder.add(position, lastOffset, maxTimestamp, this.#env.config())
+      this.nextOffset = lastOffset + 1
     }
-  }
-
-  #assertFits(bytes: Buffer, batches: readonly BatchFacts[]): void {
-    let position = this.size
-    let offset = this.nextOffset ?? this.baseOffset
-    assert(batches.length > 0 && position + bytes.length <= MAX_INT32, 'a segment file stays below 2 GiB')
-    for (const batch of batches) {
-      assert(batch.position === position, 'batches are written at the end of the file, back to back')
-      assert(batch.baseOffset >= offset && batch.lastOffset >= batch.baseOffset, 'offsets increase')
-      position += batch.size
-      offset = batch.lastOffset + 1
-    }
-    assert(position === this.size + bytes.length, 'the batches are all there is')
-    assert(offset - 1 - this.baseOffset <= MAX_INT32, 'roll the segment before its offsets outgrow 32 bits')
   }
 
   /** Whether the next batch goes to a new segment, and why. May read the first batch's header, once. */
   shouldRoll(batch: NextBatch, now: number): RollCause | undefined {
     const config = this.#env.config()
-    const firstTimestamp = this.size === 0 ? undefined : this.#firstTimestampSync()
-    const state = {
-      baseOffset: this.baseOffset,
-      size: this.size,
-      createdAt: this.createdAt,
-      firstTimestamp,
-      jitter: this.#jitter,
-      indexRoom: this.#builder?.room(config) ?? Number.POSITIVE_INFINITY
-    }
+    const { baseOffset, size, createdAt } = this
+    const firstTimestamp = this.#lookup.firstTimestampSync()
+    const indexRoom = this.#lookup.builder?.room(config) ?? Number.POSITIVE_INFINITY
+    const state = { baseOffset, size, createdAt, firstTimestamp, jitter: this.#jitter, indexRoom }
     return rollCause(state, batch, now, config)
   }
 
@@ -268,20 +222,23 @@ export class Segment {
 
   /**
    * Closes the segment for writing: last time index entry, no preallocated room, everything durable. After that its
-   * indexes are in memory only as long as they are used. May be called again after a failure.
+   * indexes are in memory only as long as they are used. May be called again after a failure; a later write opens
+   * the segment again.
    */
   async seal(): Promise<void> {
     this.#assertWritable()
-    const builder = this.#builder ?? (await this.#activate())
+    const builder = await this.#lookup.activate()
     builder.finish()
-    this.#largest = builder.largest ?? 'none'
     await this.#log.trim()
     await this.#log.sync()
     await this.#syncIndexes({ trim: true })
     this.#log.letGo()
-    this.#trustFiles = true
-    this.#builder = undefined
-    this.#indexes.lend()
+    this.#lookup.stopBuilding()
+  }
+
+  /** Seals a segment in which something changed since it was opened or sealed; leaves any other as it is. */
+  async finish(): Promise<void> {
+    if (this.#lookup.builder !== undefined || this.isDirty) await this.seal()
   }
 
   async #syncIndexes(options: { trim: boolean }): Promise<void> {
@@ -300,23 +257,12 @@ export class Segment {
    * range be too short; whoever scans it reads on then.
    */
   locateSync(offset: number, maxBytes = 0): ReadRange | undefined {
-    const index = this.#indexes.offsets
-    return index === undefined ? undefined : this.#range(index, offset, maxBytes)
+    return this.#lookup.rangeSync(offset, maxBytes)
   }
 
-  async locate(offset: number, maxBytes = 0): Promise<ReadRange> {
-    return this.#range(this.#indexes.offsets ?? (await this.#loadOffsets()), offset, maxBytes)
-  }
-
-  #range(index: OffsetIndex, offset: number, maxBytes: number): ReadRange {
-    const { size } = this
-    const count = index.countAtOrBelow(offset)
-    const from = count === 0 ? 0 : index.positionAt(count - 1)
-    const atLatest = count < index.entryCount ? index.positionAt(count) : undefined
-    const surely = count + 1 < index.entryCount ? index.positionAt(count + 1) : size
-    const wanted = Math.max(surely, (atLatest ?? from) + maxBytes)
-    const to = Math.min(size, wanted, from + Math.max(LARGEST_RANGE_BYTES, maxBytes))
-    return { from, to: Math.max(from, to), lastOffset: count === 0 ? undefined : index.offsetAt(count - 1) }
+  /** As `locateSync`, reading the index if need be. */
+  locate(offset: number, maxBytes = 0): Promise<ReadRange> {
+    return this.#lookup.range(offset, maxBytes)
   }
 
   /** Fills `target` from `position` on, as far as there are valid bytes. Resolves to how many. */
@@ -329,27 +275,25 @@ export class Segment {
     return this.#log.readSync(target, position)
   }
 
-  /** Largest timestamp of any record; `undefined` where no record has one. */
+  /** Largest timestamp of any record, the nearest number; `undefined` where no record has one. */
   async largestTimestamp(): Promise<number | undefined> {
-    const largest = await this.#loadLargest()
-    return largest === 'none' ? undefined : Number(largest.timestamp)
+    const largest = await this.#lookup.largest()
+    return largest === undefined ? undefined : Number(largest.timestamp)
   }
 
   /** Last offset of the batch that holds the record with the largest timestamp. */
   async offsetOfLargestTimestamp(): Promise<number | undefined> {
-    const largest = await this.#loadLargest()
-    return largest === 'none' ? undefined : largest.offset
+    return (await this.#lookup.largest())?.offset
   }
 
-  /** From where on to look for the first record at or after a time: no record before this offset is. */
+  /** From where on to look for the first record at or after a time: no record before the batch of this offset is. */
   async offsetBeforeTimestamp(timestamp: number | bigint): Promise<number> {
-    const times = this.#indexes.times ?? (await this.#loadTimes())
-    return times.lookup(timestamp)
+    return (await this.#lookup.times()).lookup(timestamp)
   }
 
   /** Largest timestamp of the first batch, from which a segment's age counts. */
   get firstBatchMaxTimestamp(): Promise<number | undefined> {
-    return this.#loadFirstTimestamp()
+    return this.#lookup.firstTimestamp()
   }
 
   /**
@@ -367,12 +311,12 @@ export class Segment {
    * @throws {LogError} CORRUPT_LOG when what lies there is no batch.
    */
   async findBatch(offset: number): Promise<BatchFacts | undefined> {
-    const { from } = await this.locate(offset)
+    const { from, lastOffset } = await this.locate(offset)
+    if (lastOffset !== undefined) await this.#checkEntry(from, lastOffset)
     let found: BatchFacts | undefined
-    await this.#walk(from, batch => {
-      if (batch.lastOffset < offset) return true
-      found = batch
-      return false
+    await walkBatches(this.#log, (await this.locate(offset)).from, batch => {
+      if (batch.lastOffset >= offset) found = batch
+      return found === undefined
     })
     return found
   }
@@ -380,14 +324,25 @@ export class Segment {
   /** One past the last offset, read from the last index entry on. The base offset of an empty segment. */
   async findNextOffset(): Promise<number> {
     if (this.nextOffset !== undefined) return this.nextOffset
-    const index = this.#indexes.offsets ?? (await this.#loadOffsets())
+    const { from, lastOffset } = await this.locate(Number.MAX_SAFE_INTEGER)
+    if (lastOffset !== undefined) await this.#checkEntry(from, lastOffset)
     let next = this.baseOffset
-    await this.#walk(index.entryCount === 0 ? 0 : index.positionAt(index.entryCount - 1), batch => {
+    await walkBatches(this.#log, (await this.locate(Number.MAX_SAFE_INTEGER)).from, batch => {
       next = batch.lastOffset + 1
       return true
     })
     this.nextOffset = next
     return next
+  }
+
+  /** What an entry says of the batch it points to must be so, else the indexes are built anew. */
+  async #checkEntry(position: number, lastOffset: number): Promise<void> {
+    let found: number | undefined
+    await walkBatches(this.#log, position, batch => {
+      found = batch.lastOffset
+      return false
+    }).catch(() => undefined)
+    if (found !== lastOffset) await this.distrustIndexes(`an entry leads to ${found ?? 'no batch'}, not ${lastOffset}`)
   }
 
   // ---- cutting, rebuilding, closing
@@ -400,12 +355,15 @@ export class Segment {
    */
   async truncateTo(offset: number): Promise<number> {
     this.#assertWritable()
-    assert(!this.#writing, 'G4: nothing is cut while something is written')
-    await this.#activate()
+    await this.#lookup.activate()
     await this.#indexes.loadTransactions()
     const batch = await this.findBatch(offset)
     await this.#indexes.truncateTo(offset) // G2
-    if (batch !== undefined) await this.#cut(batch.position, batch.baseOffset)
+    if (batch === undefined) return this.size
+    await this.#log.cutTo(batch.position)
+    await this.#log.sync()
+    await this.#lookup.wasCut()
+    this.nextOffset = batch.baseOffset
     return this.size
   }
 
@@ -420,23 +378,6 @@ export class Segment {
     await this.#log.sync()
   }
 
-  async #cut(position: number, baseOffset: number): Promise<void> {
-    const builder = this.#builder as IndexBuilder
-    await this.#log.cutTo(position)
-    await this.#log.sync()
-    if (position === 0) this.#firstTimestamp = undefined
-    // The time index knows the largest timestamp only up to the last entry; the batches behind it are looked at.
-    const { offsets, times } = builder
-    const shorter = new IndexBuilder(offsets, times)
-    const from = offsets.entryCount === 0 ? 0 : offsets.positionAt(offsets.entryCount - 1)
-    await this.#walk(from, ({ lastOffset }, timestamp) => {
-      shorter.noteTimestamp(timestamp, lastOffset)
-      return true
-    })
-    this.#startBuilding(shorter, { rebuilt: false })
-    this.nextOffset = baseOffset
-  }
-
   /**
    * Reads the whole log, checks every CRC and that offsets increase, and builds the offset and time index anew, in
    * memory. The files get them with `flushIndexes` or `seal`. What does not hold ends the scan; nothing is cut.
@@ -444,8 +385,10 @@ export class Segment {
    * @param visit - sees each sound batch, valid until its promise resolves. The transaction index is not touched: a
    *   visitor that knows the producers calls `resetTransactions` before, and `appendAborted`.
    */
-  async rebuildIndexes(visit?: (batch: BatchView, position: number) => void | Promise<void>): Promise<RebuildResult> {
-    return this.#rebuild({ checkCrc: true, visit })
+  async rebuildIndexes(visit?: BatchVisitor): Promise<RebuildResult> {
+    const result = await this.#lookup.rebuild({ checkCrc: true, visit })
+    this.nextOffset = result.nextOffset
+    return result
   }
 
   /** Begins the transaction index anew. */
@@ -457,11 +400,8 @@ export class Segment {
    * An index entry led to something else than it said: both indexes are rebuilt from the log. Their damage costs
    * time, never data. Look up again afterwards.
    */
-  async distrustIndexes(reason: string): Promise<void> {
-    this.#rebuilding ??= this.#rebuildDamaged(reason).finally(() => {
-      this.#rebuilding = undefined
-    })
-    await this.#rebuilding
+  distrustIndexes(reason: string): Promise<void> {
+    return this.#lookup.rebuildDamaged(reason)
   }
 
   /**
@@ -472,13 +412,13 @@ export class Segment {
     return this.#indexes.haveRoomBehindEntries()
   }
 
-  /** @param clean - as `seal`, for a segment that was written to; otherwise files stay as they are. */
+  /** @param clean - finishes the segment first; otherwise files stay as they are. */
   async close({ clean }: { clean: boolean }): Promise<void> {
-    if (clean && !this.#readOnly && !this.#deleted && (this.#builder !== undefined || this.isDirty)) await this.seal()
+    if (clean && !this.#readOnly && !this.#deleted) await this.finish()
     this.#log.letGo()
     await this.#env.handles.forget(this.path)
     await this.#indexes.close()
-    this.#builder = undefined
+    this.#lookup.drop()
   }
 
   /** Removes the files. Reads under way finish; later ones fail. The caller syncs the folder. */
@@ -493,7 +433,7 @@ export class Segment {
     }
     await this.#env.handles.forget(this.path)
     await this.#indexes.unlink()
-    this.#builder = undefined
+    this.#lookup.drop()
   }
 
   /**
@@ -515,159 +455,25 @@ export class Segment {
     await this.#indexes.renameTo(stem, suffix)
   }
 
-  // ---- indexes in memory
-
-  /** Gets ready for adding entries: both indexes in memory, for good. */
-  async #activate(): Promise<IndexBuilder> {
-    if (this.#builder !== undefined) return this.#builder
-    const offsets = this.#indexes.offsets ?? (await this.#loadOffsets())
-    const times = this.#indexes.times ?? (await this.#loadTimes())
-    // Either may have been damaged, and rebuilding has made a builder.
-    if (this.#builder !== undefined) return this.#builder
-    return this.#startBuilding(new IndexBuilder(offsets, times), { rebuilt: false })
-  }
-
-  #startBuilding(builder: IndexBuilder, options: { rebuilt: boolean }): IndexBuilder {
-    this.#indexes.hold(builder, options)
-    this.#builder = builder
-    return builder
-  }
-
-  async #loadOffsets(): Promise<OffsetIndex> {
-    try {
-      const index = await this.#indexes.loadOffsets(this.size, this.#trust)
-      const covered = index.entryCount === 0 ? 0 : index.positionAt(index.entryCount - 1)
-      const lag = this.size - covered
-      if (lag <= Math.max(LARGEST_RANGE_BYTES, 4 * this.#env.config().indexIntervalBytes)) return index
-      await this.distrustIndexes(`the offset index lags ${lag} bytes behind its log`)
-    } catch (error) {
-      if (!isLogError(error, 'CORRUPT_FILE')) throw error
-      await this.distrustIndexes(error.message)
-    }
-    return (this.#builder as IndexBuilder).offsets
-  }
-
-  async #loadTimes(): Promise<TimeIndex> {
-    try {
-      const index = await this.#indexes.loadTimes(this.size, this.#trust)
-      // Until it is closed, an index need not have the largest timestamp yet.
-      const doubt = !this.#trustFiles || (index.entryCount === 0 && (await this.#loadFirstTimestamp()) !== undefined)
-      if (!doubt) return index
-      await this.distrustIndexes('the time index has no entry for the largest timestamp')
-    } catch (error) {
-      if (!isLogError(error, 'CORRUPT_FILE')) throw error
-      await this.distrustIndexes(error.message)
-    }
-    return (this.#builder as IndexBuilder).times
-  }
-
-  get #trust(): 'closed' | 'live' {
-    return this.#trustFiles && !this.#readOnly ? 'closed' : 'live'
-  }
-
-  async #loadLargest(): Promise<{ timestamp: Timestamp; offset: number } | 'none'> {
-    const known = this.#builder === undefined ? this.#largest : (this.#builder.largest ?? 'none')
-    if (known !== undefined) return known
-    // Where it has to be rebuilt, its last entry is the largest timestamp as well.
-    const times = this.#indexes.times ?? (await this.#loadTimes())
-    const largest = times.last ?? 'none'
-    this.#largest = largest
-    return largest
-  }
-
-  async #rebuildDamaged(reason: string): Promise<void> {
-    await this.#rebuild({ checkCrc: false })
-    this.#env.indexRebuilt?.({ path: this.path, baseOffset: this.baseOffset, reason })
-    // What cannot be written now stays in memory, and goes with the next flush.
-    await this.flushIndexes().catch(() => undefined)
-  }
-
-  async #rebuild(options: {
-    checkCrc: boolean
-    visit?: ((batch: BatchView, position: number) => void | Promise<void>) | undefined
-  }): Promise<RebuildResult> {
-    const builder = IndexBuilder.empty(this.baseOffset)
-    const limits = this.#env.config()
-    const { size } = this
-    const scanner = new BatchScanner(this.#log, { to: size, checkCrc: options.checkCrc, reuseBuffer: true })
-    let nextOffset = this.baseOffset
-    while (await scanner.fill()) {
-      for (let batch = scanner.next(); batch !== undefined; batch = scanner.next()) {
-        const wrong = whatIsWrong(batch, nextOffset, this.baseOffset)
-        if (wrong !== undefined) {
-          scanner.refuse(wrong)
-          break
-        }
-        if (scanner.position === 0) this.#noteFirst(batch.maxTimestamp)
-        builder.add(scanner.position, batch.lastOffset, maxTimestampAt(batch.bytes, batch.start), limits)
-        nextOffset = batch.lastOffset + 1
-        const visited = options.visit?.(batch, scanner.position)
-        if (visited !== undefined) await visited
-      }
-    }
-    builder.finish()
-    this.#startBuilding(builder, { rebuilt: true })
-    const { kind, position, reason } = scanner.end as ScanEnd
-    if (kind === 'end') this.nextOffset = nextOffset
-    const zerosToEnd = reason === 'zeros' && (await isZeroFilled(this.#log, position, size))
-    const result = { validBytes: position, end: kind, position, nextOffset, zerosToEnd }
-    return reason === undefined ? result : { ...result, reason }
-  }
-
-  // ---- headers
-
-  /** Hands out the batches from `from` on, without checking CRCs, until `visit` answers false. */
-  async #walk(from: number, visit: (batch: BatchFacts, timestamp: Timestamp) => boolean): Promise<void> {
-    const options = { from, to: this.size, chunkBytes: LOOK_BYTES, checkCrc: false, reuseBuffer: true }
-    const scanner = new BatchScanner(this.#log, options)
-    while (await scanner.fill()) {
-      for (let batch = scanner.next(); batch !== undefined; batch = scanner.next()) {
-        const { size, baseOffset, lastOffset, maxTimestamp } = batch
-        const facts = { position: scanner.position, size, baseOffset, lastOffset, maxTimestamp }
-        if (!visit(facts, maxTimestampAt(batch.bytes, batch.start))) return
-      }
-    }
-    const end = scanner.end as ScanEnd
-    if (end.kind === 'end') return
-    const reason = end.reason ?? 'the file ends within it'
-    const message = `${this.path}: what begins at byte ${end.position} is no sound batch (${reason})`
-    throw new LogError('CORRUPT_LOG', message, { segment: this.baseOffset, position: end.position })
-  }
-
-  #noteFirst(maxTimestamp: number): void {
-    this.#firstTimestamp = maxTimestamp < 0 ? 'none' : maxTimestamp
-  }
-
-  #firstTimestampSync(): number | undefined {
-    if (this.#firstTimestamp === undefined) {
-      const header = Buffer.alloc(HEADER_BYTES)
-      if (this.readSync(header, 0) < HEADER_BYTES) return undefined
-      this.#noteFirst(Number(maxTimestampAt(header, 0)))
-    }
-    return this.#firstTimestamp === 'none' ? undefined : this.#firstTimestamp
-  }
-
-  async #loadFirstTimestamp(): Promise<number | undefined> {
-    if (this.size === 0) return undefined
-    if (this.#firstTimestamp === undefined) {
-      const header = Buffer.alloc(HEADER_BYTES)
-      if ((await this.read(header, 0)) < HEADER_BYTES) return undefined
-      this.#noteFirst(Number(maxTimestampAt(header, 0)))
-    }
-    return this.#firstTimestamp === 'none' ? undefined : this.#firstTimestamp
-  }
-
   #assertWritable(): void {
     assert(!this.#readOnly, 'a read-only segment is not written to')
     assert(!this.#deleted, 'a removed segment is not written to')
+    assert(!this.#writing, 'G4: one change at a time')
   }
 }
 
-function whatIsWrong(batch: BatchView, nextOffset: number, segmentBase: number): string | undefined {
-  if (batch.baseOffset < nextOffset) return `base offset ${batch.baseOffset} where ${nextOffset} is the least`
-  if (batch.lastOffset < batch.baseOffset) return `last offset ${batch.lastOffset} below the base offset`
-  if (batch.lastOffset - segmentBase > MAX_INT32) return `offset ${batch.lastOffset} is too far from the segment's base`
-  return undefined
+function assertFits(segment: Segment, bytes: Buffer, batches: readonly BatchFacts[]): void {
+  let position = segment.size
+  let offset = segment.nextOffset ?? segment.baseOffset
+  assert(batches.length > 0 && position + bytes.length <= MAX_INT32, 'a segment file stays below 2 GiB')
+  for (const batch of batches) {
+    assert(batch.position === position, 'batches are written at the end of the file, back to back')
+    assert(batch.baseOffset >= offset && batch.lastOffset >= batch.baseOffset, 'offsets increase')
+    position += batch.size
+    offset = batch.lastOffset + 1
+  }
+  assert(position === segment.size + bytes.length, 'the batches are all there is')
+  assert(offset - 1 - segment.baseOffset <= MAX_INT32, 'roll the segment before its offsets outgrow 32 bits')
 }
 
 /** A file of that name with content is somebody's data; an empty one is what a crash left of an earlier attempt. */

@@ -1,0 +1,224 @@
+import { HEADER_BYTES } from '../record/batch-format.ts'
+import { isLogError } from '../util/errors.ts'
+import { MiB } from '../util/sizes.ts'
+import { IndexBuilder, maxTimestampAt } from './index-builder.ts'
+import type { LogFile } from './log-file.ts'
+import type { OffsetIndex } from './offset-index.ts'
+import type { SegmentIndexes } from './segment-indexes.ts'
+import { type BatchVisitor, buildFromLog, type RebuildResult, walkBatches } from './segment-rebuild.ts'
+import type { ReadRange, SegmentEnv } from './segment-types.ts'
+import type { TimeIndex, TimestampOffset } from './time-index.ts'
+
+/** A range is never longer than this beyond what was asked for, however far an index lags. */
+const LARGEST_RANGE_BYTES = 8 * MiB
+
+/** In place of a timestamp, where there is none: as opposed to `undefined`, which is "not known yet". */
+type None = 'none'
+
+/**
+ * What a segment knows about its log file without reading it: indexes, largest and first timestamp.
+ *
+ * Invariants:
+ *   K1  An index is taken from its file only if that was closed in good order, or by a reader who may find it lagging.
+ *       In any doubt both are built anew from the log, once, however many ask.
+ *   K2  While there is a builder, its indexes are the ones in memory, and nothing else changes them.
+ */
+export class SegmentLookup {
+  readonly #env: SegmentEnv
+  readonly #log: LogFile
+  readonly #indexes: SegmentIndexes
+  readonly #baseOffset: number
+  readonly #readOnly: boolean
+  #closedWell: boolean
+  #builder: IndexBuilder | undefined
+  #first: number | None | undefined
+  #largest: TimestampOffset | None | undefined
+  #rebuilding: Promise<void> | undefined
+
+  constructor(
+    env: SegmentEnv,
+    parts: { log: LogFile; indexes: SegmentIndexes; baseOffset: number; readOnly: boolean; closedWell: boolean }
+  ) {
+    this.#env = env
+    this.#log = parts.log
+    this.#indexes = parts.indexes
+    this.#baseOffset = parts.baseOffset
+    this.#readOnly = parts.readOnly
+    this.#closedWell = parts.closedWell
+  }
+
+  /** Present while entries are added: in an active segment, and after a rebuild until it is sealed. */
+  get builder(): IndexBuilder | undefined {
+    return this.#builder
+  }
+
+  /** As far as it is known without reading. */
+  get largestKnown(): TimestampOffset | undefined {
+    const largest = this.#builder === undefined ? this.#largest : this.#builder.largest
+    return largest === 'none' ? undefined : largest
+  }
+
+  /** `undefined` when the index is not in memory. See `Segment.locateSync`. */
+  rangeSync(offset: number, maxBytes: number): ReadRange | undefined {
+    const index = this.#indexes.offsets
+    return index === undefined ? undefined : this.#range(index, offset, maxBytes)
+  }
+
+  async range(offset: number, maxBytes: number): Promise<ReadRange> {
+    return this.#range(await this.offsets(), offset, maxBytes)
+  }
+
+  #range(index: OffsetIndex, offset: number, maxBytes: number): ReadRange {
+    const { size } = this.#log
+    const count = index.countAtOrBelow(offset)
+    const from = count === 0 ? 0 : index.positionAt(count - 1)
+    const startsAtLatest = count < index.entryCount ? index.positionAt(count) : from
+    const endsAtLatest = count + 1 < index.entryCount ? index.positionAt(count + 1) : size
+    const wanted = Math.max(endsAtLatest, startsAtLatest + maxBytes)
+    const to = Math.min(size, wanted, from + Math.max(LARGEST_RANGE_BYTES, maxBytes))
+    return { from, to: Math.max(from, to), lastOffset: count === 0 ? undefined : index.offsetAt(count - 1) }
+  }
+
+  /** The offset index, read or rebuilt if need be. */
+  async offsets(): Promise<OffsetIndex> {
+    return this.#indexes.offsets ?? (await this.#loadOffsets())
+  }
+
+  /** The time index, read or rebuilt if need be. */
+  async times(): Promise<TimeIndex> {
+    return this.#indexes.times ?? (await this.#loadTimes())
+  }
+
+  async largest(): Promise<TimestampOffset | undefined> {
+    const known = this.#builder === undefined ? this.#largest : (this.#builder.largest ?? 'none')
+    if (known !== undefined) return known === 'none' ? undefined : known
+    // Where it has to be rebuilt, its last entry is the largest timestamp as well.
+    const { last } = await this.times()
+    this.#largest = last ?? 'none'
+    return last
+  }
+
+  /** Largest timestamp of the first batch; `undefined` when it has none, or there is no batch. */
+  async firstTimestamp(): Promise<number | undefined> {
+    if (this.#log.size === 0) return undefined
+    if (this.#first === undefined) {
+      const header = Buffer.alloc(HEADER_BYTES)
+      if ((await this.#log.read(header, 0)) < HEADER_BYTES) return undefined
+      this.noteFirst(Number(maxTimestampAt(header, 0)))
+    }
+    return this.#first === 'none' ? undefined : this.#first
+  }
+
+  firstTimestampSync(): number | undefined {
+    if (this.#log.size === 0) return undefined
+    if (this.#first === undefined) {
+      const header = Buffer.alloc(HEADER_BYTES)
+      if (this.#log.readSync(header, 0) < HEADER_BYTES) return undefined
+      this.noteFirst(Number(maxTimestampAt(header, 0)))
+    }
+    return this.#first === 'none' ? undefined : this.#first
+  }
+
+  noteFirst(maxTimestamp: number): void {
+    this.#first = maxTimestamp < 0 ? 'none' : maxTimestamp
+  }
+
+  /** Gets ready for adding entries: both indexes in memory, for good. */
+  async activate(): Promise<IndexBuilder> {
+    if (this.#builder !== undefined) return this.#builder
+    const offsets = await this.offsets()
+    const times = await this.times()
+    // Either may have had to be rebuilt, and then there is a builder.
+    return this.#builder ?? this.startBuilding(new IndexBuilder(offsets, times), { rebuilt: false })
+  }
+
+  startBuilding(builder: IndexBuilder, options: { rebuilt: boolean }): IndexBuilder {
+    this.#indexes.hold(builder, options)
+    this.#builder = builder
+    return builder
+  }
+
+  /** The files have everything now: from here on the cache decides what stays in memory. */
+  stopBuilding(): void {
+    if (this.#builder !== undefined) this.#largest = this.#builder.largest ?? 'none'
+    this.#builder = undefined
+    this.#closedWell = true
+    this.#indexes.lend()
+  }
+
+  /** Forgets what was built, written or not. */
+  drop(): void {
+    this.#builder = undefined
+    this.#largest = undefined
+  }
+
+  /** The log was cut, and the indexes with it: what is known about its timestamps is found out anew. */
+  async wasCut(): Promise<void> {
+    const { offsets, times } = this.#builder as IndexBuilder
+    if (this.#log.size === 0) this.#first = undefined
+    // The time index knows the largest timestamp only up to the last entry; the batches behind it are looked at.
+    const shorter = new IndexBuilder(offsets, times)
+    const from = offsets.entryCount === 0 ? 0 : offsets.positionAt(offsets.entryCount - 1)
+    await walkBatches(this.#log, from, ({ lastOffset }, timestamp) => {
+      shorter.noteTimestamp(timestamp, lastOffset)
+      return true
+    })
+    this.startBuilding(shorter, { rebuilt: false })
+  }
+
+  /** Builds both indexes anew, in memory; the files get them with the next flush. */
+  async rebuild({ checkCrc, visit }: { checkCrc: boolean; visit?: BatchVisitor | undefined }): Promise<RebuildResult> {
+    const limits = this.#env.config()
+    const options = { baseOffset: this.#baseOffset, limits, checkCrc, visit }
+    const { builder, result } = await buildFromLog(this.#log, options)
+    this.startBuilding(builder, { rebuilt: true })
+    return result
+  }
+
+  /** As `rebuild`, because of damage found on the way; once, however many find it (K1). */
+  async rebuildDamaged(reason: string): Promise<void> {
+    this.#rebuilding ??= this.#rebuildAndTell(reason).finally(() => {
+      this.#rebuilding = undefined
+    })
+    await this.#rebuilding
+  }
+
+  async #rebuildAndTell(reason: string): Promise<void> {
+    await this.rebuild({ checkCrc: false })
+    this.#env.indexRebuilt?.({ path: this.#log.path, baseOffset: this.#baseOffset, reason })
+    // What cannot be written now stays in memory, and goes with the next flush.
+    if (!this.#readOnly) await this.#indexes.flush().catch(() => undefined)
+  }
+
+  async #loadOffsets(): Promise<OffsetIndex> {
+    try {
+      const index = await this.#indexes.loadOffsets(this.#log.size, this.#trust)
+      const covered = index.entryCount === 0 ? 0 : index.positionAt(index.entryCount - 1)
+      const lag = this.#log.size - covered
+      if (lag <= Math.max(LARGEST_RANGE_BYTES, 4 * this.#env.config().indexIntervalBytes)) return index
+      await this.rebuildDamaged(`the offset index lags ${lag} bytes behind its log`)
+    } catch (error) {
+      if (!isLogError(error, 'CORRUPT_FILE')) throw error
+      await this.rebuildDamaged(error.message)
+    }
+    return (this.#builder as IndexBuilder).offsets
+  }
+
+  async #loadTimes(): Promise<TimeIndex> {
+    try {
+      const index = await this.#indexes.loadTimes(this.#log.size, this.#trust)
+      // Before it is closed an index need not have the largest timestamp yet.
+      const lacking = index.entryCount === 0 && (await this.firstTimestamp()) !== undefined
+      if (this.#closedWell && !lacking) return index
+      await this.rebuildDamaged('the time index may lack the largest timestamp')
+    } catch (error) {
+      if (!isLogError(error, 'CORRUPT_FILE')) throw error
+      await this.rebuildDamaged(error.message)
+    }
+    return (this.#builder as IndexBuilder).times
+  }
+
+  get #trust(): 'closed' | 'live' {
+    return this.#closedWell && !this.#readOnly ? 'closed' : 'live'
+  }
+}
