@@ -39,6 +39,8 @@ const KNOWN_FILES: ReadonlySet<string> = new Set([LEADER_EPOCH_FILE, 'partition.
 /** Files of our own for the whole partition, of this release and of later ones. */
 const OWN_PREFIX = 'heartwood-'
 const TEMPORARY_SUFFIX = '.tmp'
+/** `replaceFile` works so. */
+const TEMPORARY_SUFFIXES = [...INDEX_SUFFIXES, SNAPSHOT_SUFFIX].map(suffix => suffix + TEMPORARY_SUFFIX)
 
 interface NamedFile {
   readonly name: string
@@ -57,6 +59,8 @@ export interface FolderListing {
   readonly cleaned: readonly NamedFile[]
   readonly swaps: readonly NamedFile[]
   readonly sidecars: readonly NamedFile[]
+  /** Derived files that somebody did not live to finish. */
+  readonly temporary: readonly NamedFile[]
   readonly unknown: readonly string[]
   /** All names. */
   readonly names: ReadonlySet<string>
@@ -74,6 +78,7 @@ export async function listFolder(fs: FileSystem, dir: string): Promise<FolderLis
     cleaned: [] as NamedFile[],
     swaps: [] as NamedFile[],
     sidecars: [] as NamedFile[],
+    temporary: [] as NamedFile[],
     unknown: [] as string[]
   }
   for (const entry of entries) {
@@ -89,7 +94,9 @@ export async function listFolder(fs: FileSystem, dir: string): Promise<FolderLis
 }
 
 function sortIn(
-  listing: { [K in 'files' | 'deleted' | 'cleaned' | 'swaps' | 'sidecars']: NamedFile[] } & { unknown: string[] },
+  listing: { [K in 'files' | 'deleted' | 'cleaned' | 'swaps' | 'sidecars' | 'temporary']: NamedFile[] } & {
+    unknown: string[]
+  },
   { name, kind }: DirectoryEntry
 ): void {
   const parsed = kind === 'file' ? parseSegmentFileName(name) : undefined
@@ -104,7 +111,8 @@ function sortIn(
   else if (suffix.endsWith(SWAP_SUFFIX)) listing.swaps.push(strip(SWAP_SUFFIX))
   else if (SEGMENT_SUFFIXES.includes(suffix)) listing.files.push({ name, offset, suffix })
   else if (suffix.startsWith(SEGMENT_SIDECAR)) listing.sidecars.push({ name, offset, suffix })
-  else if (suffix !== SNAPSHOT_SUFFIX && suffix !== SNAPSHOT_SUFFIX + TEMPORARY_SUFFIX) listing.unknown.push(name)
+  else if (TEMPORARY_SUFFIXES.includes(suffix)) listing.temporary.push({ name, offset, suffix })
+  else if (suffix !== SNAPSHOT_SUFFIX) listing.unknown.push(name)
 }
 
 function isKnown(name: string, kind: DirectoryEntry['kind']): boolean {
@@ -154,10 +162,10 @@ export async function tidyFolder(options: TidyOptions): Promise<FolderListing> {
   return orphans(listing).length === 0 ? listing : listFolder(fs, dir)
 }
 
-/** Files that only make sense beside a log which is not there. */
-function orphans({ files, sidecars, bases }: FolderListing): NamedFile[] {
+/** Files that only make sense beside a log which is not there, and unfinished ones. */
+function orphans({ files, sidecars, temporary, bases }: FolderListing): NamedFile[] {
   const known = new Set(bases)
-  return [...files, ...sidecars].filter(file => !known.has(file.offset))
+  return [...[...files, ...sidecars].filter(file => !known.has(file.offset)), ...temporary]
 }
 
 /** The offsets that the complete segments in `.swap` files cover. */

@@ -96,7 +96,8 @@ class Search {
   #isPlausible(bytes: Buffer, start: number, position: number, nextOffset: number): boolean {
     const length = bytes.readInt32BE(start + LENGTH_AT)
     if (length < MIN_BATCH_LENGTH || position + LOG_OVERHEAD + length > this.#options.to) return false
-    if (bytes.readInt32BE(start + LAST_OFFSET_DELTA_AT) < 0 || bytes.readInt32BE(start + RECORD_COUNT_AT) < 0) return false
+    if (bytes.readInt32BE(start + LAST_OFFSET_DELTA_AT) < 0 || bytes.readInt32BE(start + RECORD_COUNT_AT) < 0)
+      return false
     const baseOffset = tryReadInt64(bytes, start)
     return baseOffset !== undefined && baseOffset >= nextOffset && baseOffset < nextOffset + OFFSET_RANGE
   }

@@ -37,6 +37,8 @@ export interface Damage {
   readonly reason: string
   /** Where the damaged batch ends if its length field can be believed; `undefined` if that is impossible. */
   readonly declaredEnd: number | undefined
+  /** True if the CRC is right, and it is the batch's place or epoch that is wrong: no torn write looks so. */
+  readonly isWhole: boolean
 }
 
 /** A range of offsets that no batch covers. */
@@ -66,6 +68,10 @@ export interface ScanOptions {
 }
 
 export interface ScanOutcome {
+  /** Where it began. */
+  readonly firstPosition: number
+  /** Bytes of sound batches. */
+  readonly scannedBytes: number
   /** Position behind the last sound batch. */
   readonly soundEnd: number
   /** Offset behind the last sound batch. */
@@ -111,10 +117,12 @@ class LogFileScan {
     const { to } = this.#options
     let damage: Damage | undefined
     while (this.#position < to && damage === undefined) {
-      if (!(await this.#fill(1))) break
-      damage = await this.#takeBuffered()
+      const more = await this.#fill(1)
+      damage = more ? await this.#takeBuffered() : this.#damage('incomplete', 'the file is shorter than it was')
     }
     return {
+      firstPosition: this.#options.from,
+      scannedBytes: this.#position - this.#options.from,
       soundEnd: this.#position,
       nextOffset: this.#nextOffset,
       batches: this.#batches,
@@ -142,9 +150,11 @@ class LogFileScan {
         continue
       }
       const batch = this.#view(start)
-      const wrong = batch instanceof BatchView ? this.#judge(batch) : batch
-      if (wrong !== undefined) return this.#damage('corrupt', wrong)
-      this.#take(batch as BatchView)
+      if (!(batch instanceof BatchView)) return this.#damage('corrupt', batch)
+      if (!batch.isSound()) return this.#damage('corrupt', 'its CRC is wrong')
+      const misplaced = this.#misplaced(batch)
+      if (misplaced !== undefined) return { ...this.#damage('corrupt', misplaced), isWhole: true }
+      this.#take(batch)
     }
   }
 
@@ -159,8 +169,8 @@ class LogFileScan {
     }
   }
 
-  #judge(batch: BatchView): string | undefined {
-    if (!batch.isSound()) return 'its CRC is wrong'
+  /** R2 and R3. */
+  #misplaced(batch: BatchView): string | undefined {
     const { baseOffset, lastOffset } = batch
     if (baseOffset < this.#nextOffset) return `base offset ${baseOffset} where ${this.#nextOffset} is next`
     if (lastOffset - this.#options.baseOffset > MAX_RELATIVE_OFFSET) {
@@ -188,7 +198,7 @@ class LogFileScan {
   }
 
   #damage(kind: Damage['kind'], reason: string): Damage {
-    return { position: this.#position, kind, reason, declaredEnd: this.#declaredEnd() }
+    return { position: this.#position, kind, reason, declaredEnd: this.#declaredEnd(), isWhole: false }
   }
 
   /** Decision on damage: a length that leads out of the file, or is less than a header, is impossible. */
