@@ -92,25 +92,28 @@ export class ProducerEntry {
     return this.batchCount === 0 ? undefined : this.#batch(this.batchCount - 1)
   }
 
-  /** The remembered batch of this epoch with exactly these sequences. */
-  findBatch(wanted: { epoch: number; firstSequence: number; lastSequence: number }): RememberedBatch | undefined {
-    if (wanted.epoch !== this.#epoch) return undefined
-    for (let index = 0; index < this.batchCount; index += 1) {
-      const batch = this.#batch(index)
-      if (batch.lastSequence === wanted.lastSequence && batch.firstSequence === wanted.firstSequence) return batch
+  /** The remembered batch of this epoch with exactly these sequences, if there is one. */
+  findRepeated(batch: ProducerData): RememberedBatch | undefined {
+    if (batch.producerEpoch !== this.#epoch) return undefined
+    const { lastSequence, lastOffsetDelta } = batch
+    // The same last sequence and the same length: the same first sequence.
+    for (let at = 0; at < this.#numbers.length; at += NUMBERS_PER_BATCH) {
+      if (this.#numbers[at] === lastSequence && this.#numbers[at + 2] === lastOffsetDelta) {
+        return this.#batch(at / NUMBERS_PER_BATCH)
+      }
     }
     return undefined
   }
 
   /** Sequence that the next batch of the present epoch has to begin with. */
   get nextSequence(): number {
-    const last = this.lastBatch
-    return last === undefined ? 0 : addToSequence(last.lastSequence, 1)
+    const lastSequence = this.#numbers[this.#numbers.length - NUMBERS_PER_BATCH]
+    return lastSequence === undefined ? 0 : addToSequence(lastSequence, 1)
   }
 
   addBatch(batch: ProducerData): void {
     this.#moveToEpoch(batch.producerEpoch)
-    if (this.batchCount === REMEMBERED_BATCHES) this.#numbers.splice(0, NUMBERS_PER_BATCH)
+    if (this.batchCount === REMEMBERED_BATCHES) this.#forgetOldest()
     const timestamp = batch.maxTimestamp < 0 ? undefined : batch.maxTimestamp
     this.#numbers.push(batch.lastSequence, batch.lastOffset, batch.lastOffsetDelta, timestamp ?? Number.NaN)
     this.#lastTimestamp = timestamp
@@ -124,7 +127,16 @@ export class ProducerEntry {
   }
 
   clone(): ProducerEntry {
-    const copy = new ProducerEntry(this)
+    const { producerId, epoch, lastTimestamp, coordinatorEpoch, currentTxnFirstOffset } = this
+    const lastBatch = undefined
+    const copy = new ProducerEntry({
+      producerId,
+      epoch,
+      lastBatch,
+      lastTimestamp,
+      coordinatorEpoch,
+      currentTxnFirstOffset
+    })
     copy.#numbers = this.#numbers.slice()
     return copy
   }
@@ -133,6 +145,14 @@ export class ProducerEntry {
     if (epoch === this.#epoch) return
     this.#epoch = epoch
     this.#numbers = []
+  }
+
+  /** By hand, because `splice` costs more than all the rest of a check. */
+  #forgetOldest(): void {
+    const numbers = this.#numbers
+    const kept = numbers.length - NUMBERS_PER_BATCH
+    for (let at = 0; at < kept; at += 1) numbers[at] = numbers[at + NUMBERS_PER_BATCH] as number
+    numbers.length = kept
   }
 
   #batch(index: number): RememberedBatch {

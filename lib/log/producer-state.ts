@@ -205,14 +205,13 @@ export class ProducerStateManager {
     const entry = this.#entries.get(batch.producerId)
     // Unknown, or forgotten since (retention, expiry): any sequence may be the first one.
     if (entry === undefined) return ACCEPT
-    const { producerEpoch: epoch, baseSequence: firstSequence, lastSequence } = batch
-    const original = entry.findBatch({ epoch, firstSequence, lastSequence })
+    const original = entry.findRepeated(batch)
     if (original !== undefined) {
       const { firstOffset: baseOffset, lastOffset, timestamp } = original
       return { kind: 'duplicate', baseOffset, lastOffset, timestamp }
     }
-    checkEpoch(entry, epoch)
-    checkSequence(entry, epoch, firstSequence)
+    checkEpoch(entry, batch.producerEpoch)
+    checkSequence(entry, batch.producerEpoch, batch.baseSequence)
     const { producerId, currentTxnFirstOffset } = entry
     if (currentTxnFirstOffset !== undefined && !batch.isTransactional) {
       const message =
