@@ -61,6 +61,7 @@ export class HandleCache {
   readonly #opening = new Map<string, { mode: HandleMode; forgotten: boolean; promise: Promise<Entry> }>()
   /** Includes those retired but still leased, and those being opened or closed. */
   #open = 0
+  #closing = 0
   #leased = 0
   #hits = 0
   #misses = 0
@@ -100,7 +101,9 @@ export class HandleCache {
       const entry = this.#usable(path, mode)
       if (entry !== undefined) return this.#lease(entry)
       const opening = this.#opening.get(path)
-      if (opening === undefined || opening.forgotten) return this.#lease(await this.#openShared(path, mode))
+      if (opening === undefined || opening.forgotten) {
+        return new HandleLease(await this.#openShared(path, mode), this.#release)
+      }
       // Somebody opens it already. What comes of it may be for reading only, or be closed before our turn comes.
       const opened = await opening.promise
       if (!opened.retired && serves(opened.mode, mode) && !this.#closed) return this.#lease(opened)
@@ -116,7 +119,7 @@ export class HandleCache {
     this.#makeRoomSync()
     this.#open += 1
     try {
-      return this.#lease(this.#admit(path, mode, this.#openFileSync(path, mode)))
+      return new HandleLease(this.#admit(path, mode, this.#openFileSync(path, mode)), this.#release)
     } catch (error) {
       this.#open -= 1
       throw error
@@ -168,7 +171,7 @@ export class HandleCache {
     this.#leased -= 1
     if (entry.retired) void this.#closeHandle(entry).catch(ignore)
     // H3: it was opened beyond the bound; now that something is idle again, the bound holds again.
-    else if (this.#open > this.#maxOpen) void this.#retire(entry).catch(ignore)
+    else if (this.#open - this.#closing > this.#maxOpen) void this.#retire(entry).catch(ignore)
   }
 
   #openShared(path: string, mode: HandleMode): Promise<Entry> {
@@ -193,9 +196,13 @@ export class HandleCache {
     }
   }
 
-  /** Puts a new handle in the place of what is there for its path (H2), unless it was forgotten meanwhile (H4). */
+  /**
+   * Puts a new handle in the place of what is there for its path (H2), unless it was forgotten meanwhile (H4). It has
+   * one lease from the start, whoever opened it: before that one is told, others may look for something to close.
+   */
   #admit(path: string, mode: HandleMode, handle: FileHandle): Entry {
-    const entry: Entry = { path, handle, mode, leases: 0, recentlyUsed: true, retired: false }
+    const entry: Entry = { path, handle, mode, leases: 1, recentlyUsed: true, retired: false }
+    this.#leased += 1
     if (this.#closed || this.#opening.get(path)?.forgotten === true) {
       entry.retired = true
       return entry
@@ -240,7 +247,7 @@ export class HandleCache {
 
   /** The one being opened counts already. */
   async #makeRoom(): Promise<void> {
-    while (this.#open > this.#maxOpen) {
+    while (this.#open - this.#closing > this.#maxOpen) {
       const victim = this.#victim()
       if (victim === undefined) {
         this.#exceeded += 1
@@ -251,7 +258,7 @@ export class HandleCache {
   }
 
   #makeRoomSync(): void {
-    while (this.#open >= this.#maxOpen) {
+    while (this.#open - this.#closing >= this.#maxOpen) {
       const victim = this.#victim()
       if (victim === undefined) {
         this.#exceeded += 1
@@ -296,9 +303,11 @@ export class HandleCache {
   }
 
   async #closeHandle(entry: Entry): Promise<void> {
+    this.#closing += 1
     try {
       await entry.handle.close()
     } finally {
+      this.#closing -= 1
       this.#open -= 1
     }
   }
