@@ -31,11 +31,15 @@ export class LogFile {
   #broken: LogError | undefined
   #syncFailed: LogError | undefined
 
-  constructor(env: SegmentEnv, path: string, size: number) {
+  /**
+   * @param size - valid bytes.
+   * @param length - bytes that the file has; behind the valid ones is nothing that anyone shall read.
+   */
+  constructor(env: SegmentEnv, path: string, { size, length }: { size: number; length: number }) {
     this.#env = env
     this.#path = path
     this.#size = size
-    this.#length = size
+    this.#length = length
   }
 
   get path(): string {

@@ -39,6 +39,8 @@ export interface OpenSegmentOptions {
   readonly trustIndexes: boolean
   /** What the files' names end in beside `.log`, `.index`: `.swap`, `.cleaned`. */
   readonly suffix?: string
+  /** Bytes from the start that are sound, where the file goes on behind them; all of it unless said otherwise. */
+  readonly validBytes?: number
 }
 
 export class Segment {
@@ -57,8 +59,9 @@ export class Segment {
   #writing = false
   #deleted = false
 
-  private constructor(env: SegmentEnv, dir: string, baseOffset: number, size: number, options: OpenSegmentOptions) {
-    const { readOnly, trustIndexes, suffix = '' } = options
+  private constructor(env: SegmentEnv, dir: string, baseOffset: number, length: number, options: OpenSegmentOptions) {
+    const { readOnly, trustIndexes, suffix = '', validBytes = length } = options
+    assert(validBytes <= length, 'valid bytes are bytes of the file')
     this.baseOffset = baseOffset
     this.createdAt = env.clock.now()
     this.#env = env
@@ -66,7 +69,7 @@ export class Segment {
     this.#readOnly = readOnly
     this.#jitter = env.random?.() ?? 0
     const stem = join(dir, segmentFileName(baseOffset, ''))
-    const log = new LogFile(env, stem + LOG_SUFFIX + suffix, size)
+    const log = new LogFile(env, stem + LOG_SUFFIX + suffix, { size: validBytes, length })
     const indexes = new SegmentIndexes(env, stem, baseOffset, suffix)
     this.#log = log
     this.#indexes = indexes
