@@ -1,0 +1,82 @@
+/** What several commands share: errors of usage, option values, opening the store. */
+import { Store } from '../store/store.ts'
+import { LogError } from '../util/errors.ts'
+import type { Output, Terminal } from './output.ts'
+
+/** Wrong usage: exit status 2, one line, plus where the help is. */
+export class UsageError extends Error {}
+
+/** Stopped by the user: exit status 130. */
+export class Interrupted extends Error {}
+
+export interface Context {
+  readonly terminal: Terminal
+  readonly out: Output
+  /** Prints a line for people on standard error. */
+  say(line: string): void
+}
+
+/** A command's result: the exit status. */
+export type Command<Options> = (options: Options, context: Context) => Promise<number>
+
+export interface DirOption {
+  readonly dir: readonly string[]
+}
+
+/** Opens the directories, lets `work` use the store, and closes it whatever happens. */
+export async function withStore<T>(
+  dirs: readonly string[],
+  options: { readOnly: boolean; createIfMissing?: boolean },
+  work: (store: Store) => Promise<T>
+): Promise<T> {
+  const store = await Store.open(dirs, options)
+  try {
+    return await work(store)
+  } finally {
+    await store.close()
+  }
+}
+
+/** The partitions of a topic, ascending; all of them, or the one asked for. */
+export function partitionsOf(store: Store, topic: string, partition: number | undefined): number[] {
+  const summary = store.topics({ internal: true }).find(known => known.topic === topic)
+  if (summary === undefined) {
+    throw new LogError(
+      'UNKNOWN_TOPIC_OR_PARTITION',
+      `there is no topic ${topic} in ${store.dirs.join(', ')}; "heartwood topics list" shows what is there`,
+      { topic }
+    )
+  }
+  if (partition === undefined) return [...summary.partitions].sort((a, b) => a - b)
+  if (!summary.partitions.includes(partition)) {
+    throw new LogError(
+      'UNKNOWN_TOPIC_OR_PARTITION',
+      `topic ${topic} has no partition ${partition}, only ${summary.partitions.join(', ')}`,
+      { topic, partition }
+    )
+  }
+  return [partition]
+}
+
+/** A whole number of milliseconds, or a date as in ISO 8601. */
+export function parseTime(text: string): number | bigint {
+  if (/^-?\d+$/.test(text)) {
+    const exact = BigInt(text)
+    return exact >= BigInt(Number.MIN_SAFE_INTEGER) && exact <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(exact) : exact
+  }
+  const milliseconds = Date.parse(text)
+  if (Number.isNaN(milliseconds))
+    throw new UsageError(`"${text}" is neither milliseconds nor a date such as 2026-11-21T12:00:00Z`)
+  return milliseconds
+}
+
+/** Name and value of `--config NAME=VALUE`. */
+export function parseConfigOptions(given: readonly string[]): Record<string, string> {
+  const configs: Record<string, string> = {}
+  for (const text of given) {
+    const at = text.indexOf('=')
+    if (at <= 0) throw new UsageError(`--config takes NAME=VALUE, not "${text}"`)
+    configs[text.slice(0, at)] = text.slice(at + 1)
+  }
+  return configs
+}

@@ -1,0 +1,168 @@
+/** `heartwood topics`: create, list, describe, alter, delete, hand-over. */
+import { Store } from '../store/store.ts'
+import type { BrokenPartition, PartitionDescription, TopicDescription } from '../store/types.ts'
+import { LogError } from '../util/errors.ts'
+import { type Context, type DirOption, parseConfigOptions, UsageError, withStore } from './common.ts'
+import { printTable } from './table.ts'
+
+export interface TopicOptions extends DirOption {
+  readonly topic: string
+  readonly json: boolean
+}
+
+export async function createTopic(
+  options: TopicOptions & { partitions: number; replicationFactor: number; config: readonly string[] },
+  context: Context
+): Promise<number> {
+  if (options.replicationFactor !== 1)
+    throw new UsageError(`--replication-factor is 1: one directory holds one replica, not ${options.replicationFactor}`)
+  const configs = parseConfigOptions(options.config)
+  return withStore(options.dir, { readOnly: false }, async store => {
+    const description = await store.createTopic(options.topic, { partitions: options.partitions, configs })
+    await shown(
+      description,
+      options.json,
+      context,
+      `Created topic ${options.topic} with ${options.partitions} partition(s).`
+    )
+    return 0
+  })
+}
+
+export async function listTopics(
+  options: DirOption & { internal: boolean; json: boolean },
+  context: Context
+): Promise<number> {
+  return withStore(options.dir, { readOnly: true }, async store => {
+    for (const { topic, topicId, internal, partitions } of store.topics({ internal: options.internal })) {
+      if (options.json)
+        await context.out.json({ topic, topicId: topicId ?? null, internal, partitions: partitions.length })
+      else await context.out.write(`${topic}\n`)
+    }
+    await context.out.flush()
+    return 0
+  })
+}
+
+export async function describeTopics(
+  options: DirOption & { topic: string | undefined; internal: boolean; json: boolean },
+  context: Context
+): Promise<number> {
+  return withStore(options.dir, { readOnly: true }, async store => {
+    const topics =
+      options.topic === undefined
+        ? store.topics({ internal: options.internal }).map(known => known.topic)
+        : [options.topic]
+    let broken = false
+    for (const topic of topics) {
+      const description = await store.describe(topic)
+      broken ||= description.partitions.some(isBroken)
+      if (options.json) await context.out.json(description)
+      else await printDescription(description, context)
+    }
+    await context.out.flush()
+    return broken ? 1 : 0
+  })
+}
+
+export async function alterTopic(
+  options: TopicOptions & {
+    config: readonly string[]
+    deleteConfig: readonly string[]
+    partitions: number | undefined
+  },
+  context: Context
+): Promise<number> {
+  if (options.config.length === 0 && options.deleteConfig.length === 0 && options.partitions === undefined) {
+    throw new UsageError('nothing to alter: give --config, --delete-config or --partitions')
+  }
+  const set = parseConfigOptions(options.config)
+  return withStore(options.dir, { readOnly: false, createIfMissing: false }, async store => {
+    await store.alterTopic(options.topic, {
+      set,
+      delete: options.deleteConfig,
+      ...(options.partitions === undefined ? {} : { partitions: options.partitions })
+    })
+    await shown(await store.describe(options.topic), options.json, context, `Altered topic ${options.topic}.`)
+    return 0
+  })
+}
+
+export async function deleteTopic(options: TopicOptions, context: Context): Promise<number> {
+  return withStore(options.dir, { readOnly: false, createIfMissing: false }, async store => {
+    await store.deleteTopic(options.topic)
+    if (options.json) await context.out.json({ topic: options.topic, deleted: true })
+    else context.say(`Deleted topic ${options.topic}.`)
+    await context.out.flush()
+    return 0
+  })
+}
+
+export async function handOver(options: TopicOptions & { to: string }, context: Context): Promise<number> {
+  if (options.dir.length !== 1) throw new UsageError('hand-over takes one --dir, the directory that has the topic')
+  const report = await Store.handOver(options.topic, options.dir[0] as string, options.to)
+  if (options.json) await context.out.json(report)
+  else context.say(`Topic ${options.topic} is now in ${options.to}; start the broker there.`)
+  await context.out.flush()
+  return 0
+}
+
+export async function backup(options: DirOption & { to: string; json: boolean }, context: Context): Promise<number> {
+  const report = await withStore(options.dir, { readOnly: true }, store => store.backup(options.to))
+  if (options.json) await context.out.json(report)
+  else context.say(`Backed up ${options.dir.join(', ')} to ${options.to}.`)
+  await context.out.flush()
+  return 0
+}
+
+async function shown(description: TopicDescription, json: boolean, context: Context, message: string): Promise<void> {
+  if (json) await context.out.json(description)
+  else context.say(message)
+  await context.out.flush()
+}
+
+function isBroken(partition: PartitionDescription | BrokenPartition): partition is BrokenPartition {
+  return 'error' in partition
+}
+
+async function printDescription(description: TopicDescription, context: Context): Promise<void> {
+  const { topic, topicId, internal, configs, partitions } = description
+  await context.out.write(
+    `topic ${topic}${topicId === null ? '' : `  id ${topicId}`}${internal ? '  (internal)' : ''}\n`
+  )
+  const settings =
+    configs === null
+      ? 'unknown: another engine made this topic; nothing is ever deleted from it until "topics alter" states its cleanup.policy'
+      : list(configs)
+  await context.out.write(`settings ${settings}\n`)
+  const rows = partitions.map(partition =>
+    isBroken(partition)
+      ? [String(partition.partition), `${partition.error.code}: ${partition.error.message}`]
+      : [
+          partition.partition,
+          partition.logStartOffset,
+          partition.logEndOffset,
+          partition.highWatermark,
+          partition.lastStableOffset,
+          partition.segments,
+          partition.bytes,
+          partition.leaderEpoch
+        ].map(String)
+  )
+  await printTable(
+    context,
+    ['partition', 'start', 'end', 'high watermark', 'last stable', 'segments', 'bytes', 'epoch'],
+    rows
+  )
+  await context.out.write('\n')
+}
+
+function list(configs: Readonly<Record<string, string>>): string {
+  const entries = Object.entries(configs)
+  return entries.length === 0 ? 'all defaults' : entries.map(([key, value]) => `${key}=${value}`).join(' ')
+}
+
+/** Errors that mean the command was asked for something that cannot be: exit status 2. */
+export function isUsageError(error: unknown): boolean {
+  return error instanceof LogError && (error.code === 'INVALID_CONFIG' || error.code === 'INVALID_TOPIC')
+}

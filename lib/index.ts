@@ -1,0 +1,45 @@
+/** The public names, nothing else. */
+
+export type { AppendResult } from './log/acknowledgement.ts'
+export { ArenaPool } from './log/arena.ts'
+export {
+  type CleanupPolicy,
+  type Durability,
+  formatTopicConfigs,
+  KNOWN_TOPIC_CONFIGS,
+  type LogConfig,
+  parseTopicConfigs
+} from './log/log-config.ts'
+export type { HistogramSummary, LogStats } from './log/log-metrics.ts'
+export type { LogCondition } from './log/log-state.ts'
+export { type OpenLogOptions, type SharedParts, sharedParts } from './log/open-log.ts'
+export { PartitionLog } from './log/partition-log.ts'
+export type { BatchStream, RecordStream } from './log/record-stream.ts'
+export type { RecoveryNote, RecoveryReport } from './log/recovery-report.ts'
+export type {
+  AbortedRange,
+  AckLevel,
+  AppendOptions,
+  EndTransactionOptions,
+  FetchResult,
+  Isolation,
+  ReadOptions,
+  SegmentInfo,
+  StreamOptions,
+  TimestampedOffset
+} from './log/types.ts'
+export type { CompressionName, TimestampType } from './record/batch-format.ts'
+export { BatchView } from './record/batch-view.ts'
+export { type EncodeOptions, encodeBatch } from './record/encode-batch.ts'
+export { LazyRecord } from './record/lazy-record.ts'
+export type { EagerRecord, Header, HeadersInput, LogRecord, RecordInput } from './record/record.ts'
+export { RecordCursor } from './record/record-cursor.ts'
+export type { DecodeOptions } from './record/records-section.ts'
+export type { BackupReport } from './store/backup.ts'
+export type { HandOverReport } from './store/hand-over.ts'
+export { Store } from './store/store.ts'
+export type * from './store/types.ts'
+export { type Clock, systemClock } from './util/clock.ts'
+export { type ErrorCode, type ErrorDetails, isLogError, LogError } from './util/errors.ts'
+export { partitionForKey } from './util/murmur2.ts'
+export { GiB, KiB, MiB } from './util/sizes.ts'

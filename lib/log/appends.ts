@@ -1,0 +1,243 @@
+/**
+ * Takes appends in: checks them, gives them their offsets, puts their bytes into the arena.
+ *
+ * Everything from the check to the offsets is one synchronous step, so appends are in order without a lock; the
+ * writer carries them to the file. What must wait (for room, for a truncation) waits before that step, first come
+ * first served.
+ */
+import { BatchBuilder } from '../record/batch-builder.ts'
+import { setBaseOffset, setPartitionLeaderEpoch } from '../record/batch-edit.ts'
+import { BatchView } from '../record/batch-view.ts'
+import { encodeEndTransactionMarker } from '../record/control-record.ts'
+import { encodeBatch } from '../record/encode-batch.ts'
+import type { RecordInput } from '../record/record.ts'
+import type { Clock } from '../util/clock.ts'
+import { LogError } from '../util/errors.ts'
+import { validateClientBatch, validateReplicatedBatches } from './append-validator.ts'
+import type { BatchArena, BatchFields } from './batch-arena.ts'
+import type { FlushPolicy } from './flush-policy.ts'
+import type { LogMetrics } from './log-metrics.ts'
+import type { LogState } from './log-state.ts'
+import { checkRecords, codecFor, levelFor } from './record-rules.ts'
+import type { AppendOptions, EndTransactionOptions } from './types.ts'
+import type { Writer } from './writer.ts'
+
+/** What an accepted append got: the basis of its acknowledgement. */
+export interface Accepted {
+  readonly baseOffset: number
+  readonly lastOffset: number
+  /** Largest timestamp, or the log append time; `undefined` when there is none. */
+  readonly timestamp: number | undefined
+  readonly duplicate: boolean
+}
+
+export class Appends {
+  readonly #state: LogState
+  readonly #arena: BatchArena
+  readonly #writer: Writer
+  readonly #flush: FlushPolicy
+  readonly #metrics: LogMetrics
+  readonly #clock: Clock
+  readonly #name: string
+
+  constructor(from: {
+    state: LogState
+    arena: BatchArena
+    writer: Writer
+    flush: FlushPolicy
+    metrics: LogMetrics
+    clock: Clock
+    name: string
+  }) {
+    this.#state = from.state
+    this.#arena = from.arena
+    this.#writer = from.writer
+    this.#flush = from.flush
+    this.#metrics = from.metrics
+    this.#clock = from.clock
+    this.#name = from.name
+  }
+
+  /** Plain records: shares the open batch where that is allowed. */
+  records(records: readonly RecordInput[], options: AppendOptions): Accepted {
+    const { config } = this.#state
+    const now = this.#clock.now()
+    if (!Array.isArray(records) || records.length === 0) {
+      throw new LogError('INVALID_RECORD', `${this.#name}: an append needs an array of at least one record.`)
+    }
+    checkRecords(records, config, now, this.#name)
+    const codec = codecFor(config, options)
+    if (codec !== 'none' || options.producerId !== undefined) return this.#ownBatch(records, options, codec, now)
+    const bound = BatchBuilder.sizeBound(records)
+    this.#refuseHopeless(bound)
+    const fields: BatchFields = {
+      baseOffset: this.#state.logEndOffset,
+      leaderEpoch: this.#state.leaderEpoch,
+      timestampType: config.messageTimestampType,
+      now
+    }
+    const merges = options.ownBatch !== true && this.#arena.canMerge(bound, fields, config.maxMergedBatchBytes)
+    if (!merges) {
+      this.#writer.sealOpen()
+      this.#arena.beginBatch(bound, fields)
+    }
+    const limit = Math.min(config.maxMessageBytes, config.segmentBytes)
+    const accepted = this.#arena.addRecords(records, limit, size => this.#tooLarge(size))
+    this.#state.epochs.assign(fields.leaderEpoch, accepted.baseOffset)
+    this.#state.logEndOffset = accepted.lastOffset + 1
+    this.#flush.gathered(records.length)
+    if (options.ownBatch === true) this.#writer.sealOpen()
+    const timestamp = config.messageTimestampType === 'LogAppendTime' ? now : accepted.timestamp
+    return {
+      baseOffset: accepted.baseOffset,
+      lastOffset: accepted.lastOffset,
+      timestamp: timestamp < 0 ? undefined : timestamp,
+      duplicate: false
+    }
+  }
+
+  /** A ready-made batch, as a client sends it. */
+  clientBatch(bytes: Buffer): Accepted {
+    const { config } = this.#state
+    const now = this.#clock.now()
+    const valid = validateClientBatch(bytes, config, now)
+    if (valid.bytes.length > config.segmentBytes) throw this.#tooLarge(valid.bytes.length)
+    return this.#batch(valid.bytes, 'client', config.messageTimestampType === 'LogAppendTime' ? now : undefined)
+  }
+
+  /** One or more batches whose offsets and epochs a leader has assigned. All are checked before one is taken. */
+  followerBatches(bytes: Buffer): Accepted {
+    this.#writer.sealOpen()
+    const batches = validateReplicatedBatches(bytes, this.#state.logEndOffset)
+    let result: Accepted | undefined
+    for (const view of batches) {
+      const accepted = this.#take(
+        view,
+        view.partitionLeaderEpoch < 0 ? undefined : view.partitionLeaderEpoch,
+        view.baseOffset,
+        'replica'
+      )
+      result = { ...accepted, baseOffset: result?.baseOffset ?? accepted.baseOffset }
+    }
+    if (result === undefined)
+      throw new LogError('INVALID_RECORD', `${this.#name}: no whole batch in ${bytes.length} bytes.`)
+    return result
+  }
+
+  /** The marker that ends a transaction in this partition. */
+  endTransaction(options: EndTransactionOptions): Accepted {
+    const marker = encodeEndTransactionMarker({
+      type: options.type,
+      producerId: options.producerId,
+      producerEpoch: options.producerEpoch,
+      coordinatorEpoch: options.coordinatorEpoch ?? 0,
+      baseOffset: 0,
+      leaderEpoch: 0,
+      timestamp: options.timestamp ?? this.#clock.now()
+    })
+    return this.#batch(marker, 'coordinator', undefined)
+  }
+
+  #ownBatch(
+    records: readonly RecordInput[],
+    options: AppendOptions,
+    codec: ReturnType<typeof codecFor>,
+    now: number
+  ): Accepted {
+    const { config } = this.#state
+    this.#refuseHopeless(codec === 'none' ? BatchBuilder.sizeBound(records) : 0)
+    const bytes = encodeBatch(records, {
+      baseOffset: 0,
+      leaderEpoch: 0,
+      timestampType: config.messageTimestampType,
+      now,
+      compression: codec,
+      ...levelFor(config, codec, options),
+      ...(options.producerId === undefined ? {} : { producerId: options.producerId }),
+      ...(options.producerEpoch === undefined ? {} : { producerEpoch: options.producerEpoch }),
+      ...(options.baseSequence === undefined ? {} : { baseSequence: options.baseSequence }),
+      transactional: options.transactional ?? false
+    })
+    if (bytes.length > Math.min(config.maxMessageBytes, config.segmentBytes)) throw this.#tooLarge(bytes.length)
+    return this.#batch(bytes, 'client', config.messageTimestampType === 'LogAppendTime' ? now : undefined)
+  }
+
+  #batch(bytes: Buffer, origin: 'client' | 'coordinator', appendTime: number | undefined): Accepted {
+    this.#writer.sealOpen()
+    const accepted = this.#take(new BatchView(bytes), this.#state.leaderEpoch, this.#state.logEndOffset, origin)
+    return appendTime === undefined || accepted.duplicate ? accepted : { ...accepted, timestamp: appendTime }
+  }
+
+  /** Producer check, offsets, bytes into the arena: one synchronous step, undone by nobody. */
+  #take(
+    given: BatchView,
+    leaderEpoch: number | undefined,
+    baseOffset: number,
+    origin: 'client' | 'coordinator' | 'replica'
+  ): Accepted {
+    const state = this.#state
+    const producer = given.hasProducerId
+    if (producer) {
+      const judged = state.acceptedProducers.check(given, origin)
+      if (judged.kind === 'duplicate') {
+        this.#metrics.duplicates += 1
+        return {
+          baseOffset: judged.baseOffset,
+          lastOffset: judged.lastOffset,
+          timestamp: judged.timestamp,
+          duplicate: true
+        }
+      }
+    }
+    const staged = this.#arena.stage(given.payload())
+    setBaseOffset(staged.buffer, staged.start, baseOffset)
+    if (leaderEpoch !== undefined) setPartitionLeaderEpoch(staged.buffer, staged.start, leaderEpoch)
+    const view = new BatchView(staged.buffer, staged.start)
+    const batch = this.#arena.commit({
+      size: view.size,
+      baseOffset: view.baseOffset,
+      lastOffset: view.lastOffset,
+      maxTimestamp: view.maxTimestamp,
+      records: view.recordCount,
+      producer
+    })
+    if (producer) {
+      const completed = state.acceptedProducers.apply(view)
+      if (completed !== undefined) state.acceptedProducers.completeTransaction(completed)
+    }
+    if (leaderEpoch !== undefined) state.epochs.assign(leaderEpoch, batch.baseOffset)
+    state.logEndOffset = batch.lastOffset + 1
+    state.sealedOffset = state.logEndOffset
+    this.#flush.gathered(batch.records)
+    state.advanced()
+    return {
+      baseOffset: batch.baseOffset,
+      lastOffset: batch.lastOffset,
+      timestamp: batch.maxTimestamp < 0 ? undefined : batch.maxTimestamp,
+      duplicate: false
+    }
+  }
+
+  /** Before memory is taken: what cannot fit whatever the exact size is. A string's bytes are at least a third of its bound. */
+  #refuseHopeless(bound: number): void {
+    const { config } = this.#state
+    const limit = Math.min(config.maxMessageBytes, config.segmentBytes)
+    if (bound > 3 * limit + 4096) throw this.#tooLarge(Math.ceil(bound / 3))
+  }
+
+  #tooLarge(size: number): LogError {
+    const { maxMessageBytes, segmentBytes } = this.#state.config
+    if (size > maxMessageBytes) {
+      return new LogError(
+        'RECORD_BATCH_TOO_LARGE',
+        `${this.#name}: a batch of ${size} bytes is above max.message.bytes (${maxMessageBytes}). Append fewer records at once, or raise the setting.`,
+        { size, maxMessageBytes }
+      )
+    }
+    return new LogError(
+      'RECORD_LIST_TOO_LARGE',
+      `${this.#name}: a batch of ${size} bytes does not fit into a segment of segment.bytes (${segmentBytes}).`,
+      { size, segmentBytes }
+    )
+  }
+}

@@ -1,0 +1,393 @@
+/**
+ * Puts the parts of a log together and runs them in turn.
+ *
+ * Who may do what when:
+ *   E1  Accepting an append is synchronous (appends.ts), so accepted appends are ordered without a lock.
+ *   E2  All I/O on the active segment, and every change to the list of segments, happens inside the turn: one drain,
+ *       roll, cut or close at a time.
+ *   E3  A cut first raises the gate (no append is accepted), then drains, then cuts: nothing is in memory that it
+ *       would have to know of.
+ *   E4  A read takes no turn.
+ */
+
+import { publish } from '../util/diagnostics.ts'
+import { LogError } from '../util/errors.ts'
+import { Turn } from '../util/turn.ts'
+import { Acknowledgement, type AppendResult } from './acknowledgement.ts'
+import { AppendGate } from './append-gate.ts'
+import { type Accepted, Appends } from './appends.ts'
+import { BatchArena } from './batch-arena.ts'
+import { isOvertaken } from './file-follower.ts'
+import { FlushPolicy } from './flush-policy.ts'
+import type { LogConfig } from './log-config.ts'
+import { LogMetrics, type LogStats } from './log-metrics.ts'
+import type { LogState } from './log-state.ts'
+import type { LogParts } from './open-log.ts'
+import { Reader } from './reader.ts'
+import type { StreamSource } from './record-stream.ts'
+import { SegmentKeeper } from './segment-keeper.ts'
+import type { Isolation } from './types.ts'
+import {
+  ACK_LEVELS,
+  type AckLevel,
+  type AppendOptions,
+  ackLevelOf,
+  type FetchResult,
+  type ReadOptions
+} from './types.ts'
+import { Writer, type WrittenMark } from './writer.ts'
+
+export class LogEngine implements StreamSource {
+  readonly parts: LogParts
+  readonly state: LogState
+  readonly reader: Reader
+  readonly keeper: SegmentKeeper
+  readonly #metrics = new LogMetrics()
+  readonly #turn = new Turn()
+  readonly #flush: FlushPolicy
+  readonly #arena: BatchArena
+  readonly #writer: Writer
+  readonly #appends: Appends
+  readonly #gate: AppendGate
+  #scheduled = false
+  #timer: { cancel(): void } | undefined
+  #closing: Promise<{ clean: boolean }> | undefined
+
+  constructor(parts: LogParts) {
+    const { state, clock, name } = parts
+    const metrics = this.#metrics
+    this.parts = parts
+    this.state = state
+    this.#flush = new FlushPolicy(clock, state.config)
+    this.#arena = new BatchArena(parts.arena, state.tail)
+    this.reader = new Reader(state, metrics, name)
+    this.keeper = new SegmentKeeper({
+      ...parts,
+      metrics,
+      failed: error => this.#note(error),
+      rolled: (baseOffset, previousBaseOffset, reason) =>
+        this.#publish('roll', { baseOffset, previousBaseOffset, reason })
+    })
+    this.#writer = new Writer({
+      state,
+      arena: this.#arena,
+      flush: this.#flush,
+      metrics,
+      clock,
+      hooks: {
+        roll: (baseOffset, cause) => this.keeper.roll(baseOffset, cause),
+        synced: (mark, milliseconds) => this.#synced(mark, milliseconds),
+        roomMade: () => this.#gate.release(),
+        poisoned: error => this.#poisoned(error)
+      }
+    })
+    this.#appends = new Appends({
+      state,
+      arena: this.#arena,
+      writer: this.#writer,
+      flush: this.#flush,
+      metrics,
+      clock,
+      name
+    })
+    this.#gate = new AppendGate(
+      () => this.#writer.blockedBy === undefined && this.#flush.appendMustWait(this.#arena.unwrittenBytes)
+    )
+  }
+
+  get isClosed(): boolean {
+    return this.state.condition === 'closed'
+  }
+
+  get logStartOffset(): number {
+    return this.state.logStartOffset
+  }
+
+  bound(isolation: Isolation): number {
+    this.#sealGathered()
+    return this.state.bound(isolation)
+  }
+
+  assertInRange(offset: number): void {
+    this.reader.assertInRange(offset)
+  }
+
+  /** Accepts an append when its turn comes and acknowledges it at the level asked for. */
+  submit(accept: (appends: Appends) => Accepted, options: AppendOptions): Promise<AppendResult> {
+    if (!this.#gate.isOpen) {
+      const waiting = this.#gate.pass(() => this.#accept(accept, options), options.signal)
+      this.#kick()
+      return waiting
+    }
+    try {
+      return this.#accept(accept, options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  async read(offset: number, options: ReadOptions): Promise<FetchResult> {
+    this.assertNotClosed()
+    this.#sealGathered()
+    try {
+      return await this.reader.read(offset, options)
+    } catch (error) {
+      const { follow } = this.parts
+      if (follow === undefined || !isOvertaken(error)) throw error
+      await follow.reload()
+      return this.reader.read(offset, options)
+    }
+  }
+
+  waitBeyond(offset: number, isolation: Isolation, signal: AbortSignal | undefined): Promise<void> {
+    // The last stable offset moves only when the high watermark does: a reader of it looks again each time.
+    const beyond = isolation === 'read_committed' ? this.state.highWatermark : offset
+    return this.parts.follow === undefined
+      ? this.state.readers.wait(beyond, signal)
+      : this.parts.follow.wait(this.state.readers, beyond, signal)
+  }
+
+  /** Resolves when everything up to and including `lastOffset` has reached `level`. */
+  reached(lastOffset: number, level: AckLevel): Promise<void> {
+    const { state } = this
+    if (level === 'accepted' || (level === 'written' ? state.writtenOffset : state.durableOffset) > lastOffset)
+      return Promise.resolve()
+    try {
+      this.#assertWritable()
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    return new Promise((resolve, reject) => {
+      const queue = level === 'written' ? this.#writer.writtenAcks : this.#writer.syncedAcks
+      queue.push(lastOffset, resolve, reject)
+      this.#kick()
+    })
+  }
+
+  /** Runs with nothing in flight and nothing in memory, while appends wait (E3). */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    this.#assertWritable()
+    this.#gate.raise()
+    try {
+      return await this.#turn.run(async () => {
+        this.#assertWritable()
+        await this.#writer.drain(true)
+        this.#assertDrained()
+        return await work()
+      })
+    } finally {
+      this.#gate.lower()
+    }
+  }
+
+  /** Under `buffered`, what was accepted is visible at once. */
+  #sealGathered(): void {
+    if (this.state.config.durability === 'buffered') this.#writer.sealOpen()
+  }
+
+  /** Under `buffered`, what is only in memory goes to the file, where it can be searched by time. */
+  async writeGathered(): Promise<void> {
+    if (this.state.config.durability !== 'buffered' || this.parts.readOnly || !this.#arena.hasWork) return
+    await this.#turn.run(() => this.#writer.drain(true))
+  }
+
+  configure(config: LogConfig): void {
+    this.state.config = config
+    this.#flush.configure(config)
+    this.#kick()
+  }
+
+  assertNotClosed(): void {
+    if (this.isClosed) throw new LogError('LOG_CLOSED', `${this.parts.name} is closed. Open it again to go on.`)
+  }
+
+  stats(): LogStats {
+    const { segments } = this.state
+    return this.#metrics.snapshot({
+      unwrittenBytes: this.#arena.unwrittenBytes,
+      segments: segments.length,
+      bytesOnDisk: segments.reduce((sum, segment) => sum + segment.size, 0)
+    })
+  }
+
+  close(clean: boolean): Promise<{ clean: boolean }> {
+    this.#closing ??= this.#close(clean).catch(error => {
+      this.#closing = undefined
+      throw error
+    })
+    return this.#closing
+  }
+
+  #accept(accept: (appends: Appends) => Accepted, options: AppendOptions): Promise<AppendResult> {
+    this.#assertWritable()
+    const { state } = this
+    if (this.#writer.blockedBy !== undefined && this.#flush.appendMustWait(this.#arena.unwrittenBytes)) {
+      this.#kick(true)
+      throw this.#writer.blockedBy
+    }
+    const accepted = accept(this.#appends)
+    const level = strongest(
+      ackLevelOf(state.config.durability),
+      ackLevelOf(options.durability ?? state.config.durability)
+    )
+    const result = new Acknowledgement(accepted, level, state.logStartOffset, this)
+    if (level === 'accepted') {
+      this.#kick()
+      return Promise.resolve(result)
+    }
+    const passed = level === 'written' ? state.writtenOffset : state.durableOffset
+    if (accepted.lastOffset < passed) return Promise.resolve(result)
+    return new Promise((resolve, reject) => {
+      const queue = level === 'written' ? this.#writer.writtenAcks : this.#writer.syncedAcks
+      queue.push(accepted.lastOffset, () => resolve(result), reject)
+      this.#kick()
+    })
+  }
+
+  /** Starts a drain unless one is coming; what is appended in the same tick joins its first group. */
+  #kick(force = false): void {
+    if (this.#scheduled || this.parts.readOnly) return
+    this.#scheduled = true
+    queueMicrotask(() => {
+      this.#turn.run(() => this.#drain(force)).catch(error => this.#note(error))
+    })
+  }
+
+  async #drain(force: boolean): Promise<void> {
+    try {
+      if (this.state.condition === 'open') await this.#writer.drain(force)
+    } finally {
+      // From here on an append schedules the next drain itself; one that came since the last look did not.
+      this.#scheduled = false
+      this.#gate.release()
+      if (this.state.condition === 'open' && this.#writer.isDue) this.#kick()
+      this.#armTimer()
+    }
+  }
+
+  #armTimer(): void {
+    const ms = this.#flush.dueInMs()
+    if (ms === undefined || this.#timer !== undefined || this.state.condition !== 'open') return
+    this.#timer = this.parts.clock.setTimer(ms, () => {
+      this.#timer = undefined
+      this.#kick()
+    })
+  }
+
+  #synced(mark: WrittenMark, milliseconds: number): void {
+    this.parts.watermark?.raise(mark, ackLevelOf(this.state.config.durability))
+    this.#publish('flush', { durableOffset: mark.offset, milliseconds })
+  }
+
+  async #poisoned(error: LogError): Promise<void> {
+    this.#gate.shut(error)
+    this.#publish('error', { error })
+    const { state, watermark } = this.parts
+    try {
+      // Recovery must know that the page cache cannot be trusted above this point.
+      const { baseOffset } = state.active
+      const level = ackLevelOf(state.config.durability)
+      await watermark?.noteFailedSync({
+        offset: baseOffset,
+        segmentBaseOffset: baseOffset,
+        position: 0,
+        lastBatchCrc: 0,
+        level,
+        syncFailed: true
+      })
+    } catch (second) {
+      this.#note(second)
+    }
+  }
+
+  #note(error: unknown): void {
+    const known = error instanceof LogError ? error : new LogError('STORAGE_FAILED', String(error), {}, error)
+    this.#metrics.failed(known)
+    this.#publish('error', { error: known })
+  }
+
+  #publish(name: 'roll' | 'flush' | 'error', facts: Record<string, unknown>): void {
+    publish(name, () => ({ topic: this.parts.topic, partition: this.parts.partition, ...facts }))
+  }
+
+  #assertWritable(): void {
+    const { condition } = this.state
+    if (condition === 'open' && !this.parts.readOnly && this.#closing === undefined) return
+    const { name } = this.parts
+    if (condition === 'closed' || this.#closing !== undefined)
+      throw new LogError('LOG_CLOSED', `${name} is closed. Open it again to go on.`)
+    if (condition === 'poisoned') {
+      throw new LogError(
+        'LOG_POISONED',
+        `${name} takes no append since a sync failed: nobody can know what is on the disk. Reopen it to recover.`
+      )
+    }
+    throw new LogError(
+      'READ_ONLY',
+      `${name} is open for reading only${condition === 'corrupt' ? ', up to the damage that was found' : ''}.`
+    )
+  }
+
+  #assertDrained(): void {
+    if (this.state.condition === 'poisoned') this.#assertWritable()
+    if (this.#arena.hasWork)
+      throw (
+        this.#writer.blockedBy ??
+        new LogError('STORAGE_FAILED', `${this.parts.name}: what was accepted could not be written.`)
+      )
+  }
+
+  async #close(clean: boolean): Promise<{ clean: boolean }> {
+    const { parts, state } = this
+    const wasWritable = state.condition === 'open' && !parts.readOnly
+    this.#gate.raise()
+    try {
+      return await this.#turn.run(async () => {
+        const finishes = clean && wasWritable
+        if (finishes) {
+          await this.#writer.drain(true)
+          if (state.condition === 'open') this.#assertDrained()
+          if (state.condition === 'open') await this.#finish()
+        }
+        const wasClean = finishes && state.condition === 'open'
+        await this.#letGo(wasClean)
+        return { clean: wasClean }
+      })
+    } finally {
+      this.#gate.lower()
+    }
+  }
+
+  /** Everything derived becomes final, so that the next opening need not scan. */
+  async #finish(): Promise<void> {
+    const { state, parts } = this
+    await this.keeper.settled()
+    await state.active.seal()
+    state.producers.advanceTo(state.logEndOffset)
+    await parts.snapshots.take(state.logEndOffset, state.producers)
+    if (state.epochs.dirty) await state.epochs.persist()
+    await parts.watermark?.settle()
+    await parts.fs.syncDirectory(parts.dir)
+    state.recoveryPoint = state.logEndOffset
+  }
+
+  async #letGo(clean: boolean): Promise<void> {
+    const { parts, state } = this
+    const closed = new LogError('LOG_CLOSED', `${parts.name} was closed.`)
+    await this.keeper.settled()
+    state.condition = 'closed'
+    this.#timer?.cancel()
+    this.#gate.shut(closed)
+    this.#writer.writtenAcks.rejectFrom(0, closed)
+    this.#writer.syncedAcks.rejectFrom(0, closed)
+    await parts.watermark?.close()
+    await parts.follow?.close()
+    for (const segment of state.segments) await segment.close({ clean })
+    this.#arena.close()
+    state.readers.wakeAll()
+  }
+}
+
+function strongest(a: AckLevel, b: AckLevel): AckLevel {
+  return ACK_LEVELS.indexOf(a) >= ACK_LEVELS.indexOf(b) ? a : b
+}

@@ -1,0 +1,146 @@
+/**
+ * What a partition log knows of itself, shared by the parts that append, write, read and truncate.
+ *
+ * Invariants (checked where they could break; tests in test/log/partition-log*.test.ts):
+ *   L1  logStartOffset <= highWatermark <= logEndOffset.
+ *   L2  durableOffset <= writtenOffset <= sealedOffset <= logEndOffset.
+ *   L3  recoveryPoint <= durableOffset, and all below it is durable together with its derived files.
+ *   L4  Segments are in ascending order of base offset; the last one is active; there is always one.
+ *   L5  Everything below writtenOffset is in the files of `segments`; everything from tail.baseOffset to
+ *       sealedOffset is in `tail`.
+ *
+ * No I/O here, and nothing asynchronous: each change is one synchronous step of whoever holds the log's turn.
+ */
+import type { Segment } from '../segment/segment.ts'
+import { assert } from '../util/assert.ts'
+import type { LeaderEpochs } from './leader-epochs.ts'
+import type { LogConfig } from './log-config.ts'
+import { ReaderWaiters } from './offset-waiters.ts'
+import type { ProducerStateManager } from './producer-state.ts'
+import { Tail } from './tail.ts'
+import type { Isolation } from './types.ts'
+
+/** `poisoned`: a sync failed; reading goes on, appending needs a reopen. `corrupt`: opened with `read-prefix`. */
+export type LogCondition = 'open' | 'poisoned' | 'corrupt' | 'closed'
+
+export class LogState {
+  config: LogConfig
+  segments: Segment[]
+  readonly tail = new Tail()
+  readonly readers = new ReaderWaiters()
+  /** State of the producers by what is in the files: for snapshots and the last stable offset. */
+  producers: ProducerStateManager
+  /** The same with what was accepted since: new appends are checked against it. */
+  acceptedProducers: ProducerStateManager
+  readonly epochs: LeaderEpochs
+  condition: LogCondition = 'open'
+  logStartOffset: number
+  /** Offset the next record will get: includes the batch that is still open. */
+  logEndOffset: number
+  sealedOffset: number
+  writtenOffset: number
+  durableOffset: number
+  recoveryPoint: number
+  /** A bound below the log's own, for a log opened with `read-prefix`, or one that another process writes. */
+  readableUpTo: number | undefined
+
+  constructor(from: {
+    config: LogConfig
+    segments: Segment[]
+    producers: ProducerStateManager
+    epochs: LeaderEpochs
+    logStartOffset: number
+    logEndOffset: number
+    durableOffset: number
+    recoveryPoint: number
+  }) {
+    this.config = from.config
+    this.segments = from.segments
+    this.producers = from.producers
+    this.acceptedProducers = from.producers.clone()
+    this.epochs = from.epochs
+    this.logStartOffset = from.logStartOffset
+    this.logEndOffset = from.logEndOffset
+    this.sealedOffset = from.logEndOffset
+    this.writtenOffset = from.logEndOffset
+    this.durableOffset = from.durableOffset
+    this.recoveryPoint = from.recoveryPoint
+    assert(this.logStartOffset <= this.logEndOffset, 'L1: the log starts at or before its end')
+  }
+
+  get active(): Segment {
+    const segment = this.segments[this.segments.length - 1]
+    assert(segment !== undefined, 'L4: there is always an active segment')
+    return segment
+  }
+
+  /** First offset that readers do not see yet. Exclusive. */
+  get highWatermark(): number {
+    const visible = this.#visibleOffset()
+    const bounded = this.readableUpTo === undefined ? visible : Math.min(visible, this.readableUpTo)
+    return Math.max(bounded, this.logStartOffset)
+  }
+
+  /** First offset of an undecided transaction, or the high watermark. Exclusive. */
+  get lastStableOffset(): number {
+    return Math.max(this.logStartOffset, this.producers.lastStableOffset(this.highWatermark))
+  }
+
+  bound(isolation: Isolation): number {
+    return isolation === 'read_committed' ? this.lastStableOffset : this.highWatermark
+  }
+
+  get leaderEpoch(): number {
+    // Offline appends continue the latest epoch and never raise it: see format notes on leader epochs.
+    return this.epochs.latestEpoch ?? 0
+  }
+
+  /** Called after any of the offsets moved, so that readers and the producer state follow. */
+  advanced(): void {
+    const highWatermark = this.highWatermark
+    this.producers.onHighWatermark(highWatermark)
+    this.acceptedProducers.onHighWatermark(highWatermark)
+    this.readers.notify(highWatermark)
+  }
+
+  /** Everything above what is written is as if it had never been accepted. */
+  takeBackTo(offset: number): void {
+    this.tail.truncateTo(offset)
+    this.logEndOffset = offset
+    this.sealedOffset = offset
+    this.epochs.truncateFromEnd(offset)
+    this.acceptedProducers = this.producers.clone()
+  }
+
+  /** Index of the segment that holds `offset` if any does: the last one whose base offset is at or below it. */
+  segmentIndexFor(offset: number): number {
+    let low = 0
+    let high = this.segments.length // [0, low) begin at or below offset; [high, length) begin above it
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.segments[middle] as Segment).baseOffset <= offset) low = middle + 1
+      else high = middle
+    }
+    return Math.max(0, low - 1)
+  }
+
+  #visibleOffset(): number {
+    switch (this.config.visibility ?? defaultVisibility(this.config)) {
+      case 'synced':
+        return this.durableOffset
+      case 'written':
+        return this.writtenOffset
+      case 'accepted':
+        return this.sealedOffset
+    }
+  }
+}
+
+/**
+ * What was acknowledged as synced is shown only once it is: a record that was read survives any crash. The other
+ * settings show what their acknowledgement covers.
+ */
+function defaultVisibility(config: LogConfig): 'synced' | 'written' | 'accepted' {
+  if (config.durability === 'batch') return 'synced'
+  return config.durability === 'buffered' ? 'accepted' : 'written'
+}

@@ -1,0 +1,113 @@
+/**
+ * Promises that resolve when an offset is passed: acknowledgements waiting for a level, readers waiting for records.
+ *
+ * Acknowledgements arrive in offset order, so they form a queue; readers come in any order and are few.
+ */
+import { LogError } from '../util/errors.ts'
+
+interface QueuedAck {
+  readonly lastOffset: number
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Callbacks in ascending offset order, called as the offset passes them. */
+export class AckQueue {
+  #queue: QueuedAck[] = []
+  #head = 0
+
+  get length(): number {
+    return this.#queue.length - this.#head
+  }
+
+  /** `resolve` is called when everything up to and including `lastOffset` is below the offset passed. */
+  push(lastOffset: number, resolve: () => void, reject: (error: unknown) => void): void {
+    const newest = this.#queue[this.#queue.length - 1]
+    const ack = { lastOffset, resolve, reject }
+    if (newest === undefined || newest.lastOffset <= lastOffset || this.length === 0) {
+      this.#queue.push(ack)
+      return
+    }
+    // Somebody asks late for a higher level of an older append: rare, so a search from the end is good enough.
+    let at = this.#queue.length
+    while (at > this.#head && (this.#queue[at - 1] as QueuedAck).lastOffset > lastOffset) at -= 1
+    this.#queue.splice(at, 0, ack)
+  }
+
+  passed(offset: number): void {
+    let head = this.#head
+    const queue = this.#queue
+    while (head < queue.length && (queue[head] as QueuedAck).lastOffset < offset) {
+      ;(queue[head] as QueuedAck).resolve()
+      head += 1
+    }
+    if (head === queue.length) {
+      this.#queue = []
+      this.#head = 0
+    } else if (head > 1024 && head * 2 > queue.length) {
+      this.#queue = queue.slice(head)
+      this.#head = 0
+    } else {
+      this.#head = head
+    }
+  }
+
+  /** Fails every waiter for an offset at or above `offset`. */
+  rejectFrom(offset: number, error: unknown): void {
+    const failed: QueuedAck[] = []
+    while (this.length > 0 && (this.#queue[this.#queue.length - 1] as QueuedAck).lastOffset >= offset) {
+      failed.push(this.#queue.pop() as QueuedAck)
+    }
+    for (const ack of failed.reverse()) ack.reject(error)
+  }
+}
+
+/** Readers that wait until something beyond an offset can be read. */
+export class ReaderWaiters {
+  readonly #waiting = new Set<{ readonly offset: number; readonly wake: () => void }>()
+
+  get size(): number {
+    return this.#waiting.size
+  }
+
+  /**
+   * Resolves when `notify` is called with a bound above `offset`, or when `wakeAll` is called.
+   *
+   * @throws the signal's reason when it aborts first.
+   */
+  wait(offset: number, signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted === true) return Promise.reject(abortReason(signal))
+    return new Promise((resolve, reject) => {
+      const done = (): void => {
+        signal?.removeEventListener('abort', aborted)
+        this.#waiting.delete(waiter)
+      }
+      const aborted = (): void => {
+        done()
+        reject(abortReason(signal as AbortSignal))
+      }
+      const waiter = {
+        offset,
+        wake: () => {
+          done()
+          resolve()
+        }
+      }
+      signal?.addEventListener('abort', aborted, { once: true })
+      this.#waiting.add(waiter)
+    })
+  }
+
+  notify(bound: number): void {
+    if (this.#waiting.size === 0) return
+    for (const waiter of this.#waiting) if (waiter.offset < bound) waiter.wake()
+  }
+
+  wakeAll(): void {
+    for (const waiter of this.#waiting) waiter.wake()
+  }
+}
+
+function abortReason(signal: AbortSignal): unknown {
+  return signal.reason ?? new LogError('ABORTED', 'The wait was aborted.')
+}

@@ -1,0 +1,309 @@
+/**
+ * Carries sealed batches to the files: group commit.
+ *
+ * One group is in flight; whatever arrives meanwhile is the next group. That is the whole batching policy: no timer
+ * holds an append back, except where the log's durability says that thresholds decide.
+ *
+ * A group goes: leader epochs (if a new one begins) -> one write per segment it touches -> publish `written` ->
+ * fdatasync if anybody waits for it or a threshold is met -> publish `synced`. `await` ends every guarantee, so each
+ * publishing is one synchronous step after the I/O it reports.
+ *
+ * What fails:
+ *   W1  A write that fails is rolled back by the segment; the group and all that came after it are taken back: their
+ *       appends are refused with the error, offsets and producer state are as before. Under `buffered` a full disk
+ *       takes nothing back: what was accepted stays in memory, and the write is tried again.
+ *   W2  A sync that fails poisons the log: nobody can know what is on the disk. No retry, no further append.
+ */
+import { toLogError } from '../fs/system-errors.ts'
+import { BatchView } from '../record/batch-view.ts'
+import type { BatchFacts, Segment } from '../segment/segment.ts'
+import type { Clock } from '../util/clock.ts'
+import { LogError } from '../util/errors.ts'
+import { MiB } from '../util/sizes.ts'
+import type { BatchArena } from './batch-arena.ts'
+import type { FlushPolicy } from './flush-policy.ts'
+import type { LogMetrics } from './log-metrics.ts'
+import type { LogState } from './log-state.ts'
+import { AckQueue } from './offset-waiters.ts'
+import type { SealedBatch } from './tail.ts'
+
+/** One write is at most this large, so that a group's latency and the memory it holds stay bounded. */
+const MAX_GROUP_BYTES = 4 * MiB
+
+export interface WriterHooks {
+  /** Closes the active segment and begins a new one at `baseOffset`; its name is durable when this resolves. */
+  roll(baseOffset: number, cause: string): Promise<void>
+  /** Everything up to `last` is durable; the sync took so long. */
+  synced(last: WrittenMark, milliseconds: number): void
+  /** Memory was freed, or unsynced data became less: appends that wait may go on. */
+  roomMade(): void
+  poisoned(error: LogError): Promise<void>
+}
+
+/** Where a written batch ends, as the durable watermark records it. */
+export interface WrittenMark {
+  readonly offset: number
+  readonly segmentBaseOffset: number
+  readonly position: number
+  readonly lastBatchCrc: number
+}
+
+export class Writer {
+  readonly #state: LogState
+  readonly #arena: BatchArena
+  readonly #flush: FlushPolicy
+  readonly #metrics: LogMetrics
+  readonly #clock: Clock
+  readonly #hooks: WriterHooks
+  readonly writtenAcks = new AckQueue()
+  readonly syncedAcks = new AckQueue()
+  #lastWritten: WrittenMark | undefined
+  /** The last group that a full disk refused, under `buffered`: appends beyond the bound fail with it. */
+  blockedBy: LogError | undefined
+
+  constructor(from: {
+    state: LogState
+    arena: BatchArena
+    flush: FlushPolicy
+    metrics: LogMetrics
+    clock: Clock
+    hooks: WriterHooks
+  }) {
+    this.#state = from.state
+    this.#arena = from.arena
+    this.#flush = from.flush
+    this.#metrics = from.metrics
+    this.#clock = from.clock
+    this.#hooks = from.hooks
+  }
+
+  /**
+   * Writes and syncs until nothing is due. Runs inside the log's turn.
+   *
+   * @param all - write what thresholds would still hold back.
+   */
+  async drain(all: boolean): Promise<void> {
+    for (;;) {
+      this.sealOpen()
+      if (this.#writeDue(all)) {
+        const group = this.#arena.take(MAX_GROUP_BYTES)
+        if (!(await this.#writeGroup(group))) return
+      } else if (!this.#syncDue(all)) {
+        return
+      }
+      if (this.#syncDue(all && !this.#arena.hasWork)) {
+        if (!(await this.#sync())) return
+      }
+    }
+  }
+
+  /** Makes what was appended visible as sealed; under `buffered` that is what readers see. */
+  sealOpen(): void {
+    const batch = this.#arena.seal()
+    if (batch === undefined) return
+    this.#state.sealedOffset = batch.lastOffset + 1
+    this.#state.advanced()
+  }
+
+  /** True if a drain would find something to do. */
+  get isDue(): boolean {
+    return this.blockedBy === undefined && (this.#writeDue(false) || this.#syncDue(false))
+  }
+
+  #writeDue(all: boolean): boolean {
+    if (!this.#arena.hasWork) return false
+    const isAwaited = this.syncedAcks.length > 0 || this.writtenAcks.length > 0
+    return all || isAwaited || this.#flush.writeDue(this.#arena.unwrittenBytes)
+  }
+
+  #syncDue(all: boolean): boolean {
+    const state = this.#state
+    if (state.durableOffset >= state.writtenOffset) return false
+    return all || this.syncedAcks.length > 0 || this.#flush.syncDue(state.config.durability)
+  }
+
+  /** @returns false when the group could not be written. */
+  async #writeGroup(group: readonly SealedBatch[]): Promise<boolean> {
+    const state = this.#state
+    let done = 0
+    try {
+      if (state.epochs.dirty) await state.epochs.persist()
+      while (done < group.length) {
+        done = await this.#writeRun(group, done)
+      }
+    } catch (error) {
+      await this.#writeFailed(group, done, error)
+      return false
+    }
+    this.blockedBy = undefined
+    this.#publishWritten(group)
+    return true
+  }
+
+  /** Writes as many batches from `from` on as go to the active segment in one piece of memory. */
+  async #writeRun(group: readonly SealedBatch[], from: number): Promise<number> {
+    const first = group[from] as SealedBatch
+    const now = this.#clock.now()
+    const cause = this.#state.active.shouldRoll(
+      { size: first.size, maxTimestamp: first.maxTimestamp, lastOffset: first.lastOffset },
+      now
+    )
+    if (cause !== undefined) await this.#hooks.roll(first.baseOffset, cause)
+    const segment = this.#state.active
+    const facts: BatchFacts[] = []
+    let size = 0
+    let to = from
+    for (; to < group.length; to += 1) {
+      const batch = group[to] as SealedBatch
+      if (to > from && !this.#continuesRun(segment, batch, group[to - 1] as SealedBatch, size, facts.length, now)) break
+      facts.push({
+        position: segment.size + size,
+        size: batch.size,
+        baseOffset: batch.baseOffset,
+        lastOffset: batch.lastOffset,
+        maxTimestamp: batch.maxTimestamp
+      })
+      size += batch.size
+    }
+    await segment.write(first.chunk.buffer.subarray(first.start, first.start + size), facts)
+    this.#noteWritten(group[to - 1] as SealedBatch, segment)
+    for (let i = from; i < to; i += 1) {
+      const batch = group[i] as SealedBatch
+      if (batch.producer) await this.#applyProducer(batch, segment)
+    }
+    return to
+  }
+
+  /** The producers' state follows the file, so that a snapshot taken at a roll holds just what lies below it. */
+  async #applyProducer(batch: SealedBatch, segment: Segment): Promise<void> {
+    const { producers } = this.#state
+    const completed = producers.apply(new BatchView(batch.chunk.buffer, batch.start))
+    const aborted = completed === undefined ? undefined : producers.completeTransaction(completed)
+    if (aborted !== undefined) await segment.appendAborted(aborted)
+  }
+
+  #continuesRun(
+    segment: Segment,
+    batch: SealedBatch,
+    previous: SealedBatch,
+    size: number,
+    count: number,
+    now: number
+  ): boolean {
+    if (batch.chunk !== previous.chunk || batch.start !== previous.start + previous.size) return false
+    // The rules of rolling look at what is in the segment: an empty one has no first timestamp yet, and each batch
+    // of the run may take an index entry. In doubt the run ends and the rules are asked again.
+    if (segment.size === 0 || segment.indexRoom <= count + 1) return false
+    return (
+      segment.shouldRoll(
+        { size: size + batch.size, maxTimestamp: batch.maxTimestamp, lastOffset: batch.lastOffset },
+        now
+      ) === undefined
+    )
+  }
+
+  #noteWritten(batch: SealedBatch, segment: Segment): void {
+    // A later failure in the same group must not take back what this write already put into the file.
+    this.#state.writtenOffset = batch.lastOffset + 1
+    this.#lastWritten = {
+      offset: batch.lastOffset + 1,
+      segmentBaseOffset: segment.baseOffset,
+      position: segment.size,
+      lastBatchCrc: batch.chunk.buffer.readUInt32BE(batch.start + CRC_AT)
+    }
+  }
+
+  #publishWritten(group: readonly SealedBatch[]): void {
+    const state = this.#state
+    let bytes = 0
+    let records = 0
+    for (const batch of group) {
+      bytes += batch.size
+      records += batch.records
+    }
+    this.#arena.written(group)
+    this.#flush.wrote(records, bytes)
+    this.#metrics.groupWritten(group.length, records, bytes)
+    state.advanced()
+    this.writtenAcks.passed(state.writtenOffset)
+    this.#hooks.roomMade()
+  }
+
+  async #writeFailed(group: readonly SealedBatch[], done: number, cause: unknown): Promise<void> {
+    const state = this.#state
+    const error = toLogError(cause, 'append to', state.active.path)
+    this.#metrics.failed(error)
+    if (done > 0) this.#publishWritten(group.slice(0, done))
+    if (state.active.isBroken) return this.#poison(error)
+    if (error.code === 'NO_SPACE' && state.config.durability === 'buffered') {
+      this.#arena.putBack(group.slice(done))
+      this.blockedBy = error
+      this.writtenAcks.rejectFrom(state.writtenOffset, error)
+      this.syncedAcks.rejectFrom(state.writtenOffset, error)
+      return
+    }
+    this.#takeBack(error)
+  }
+
+  /** @returns false when the sync failed: the log is poisoned then. */
+  async #sync(): Promise<boolean> {
+    const state = this.#state
+    const upTo = state.writtenOffset
+    const mark = this.#lastWritten
+    const began = this.#clock.monotonic()
+    try {
+      await this.syncSegments()
+    } catch (error) {
+      const reason = toLogError(error, 'sync', state.active.path)
+      await this.#poison(new LogError('SYNC_FAILED', reason.message, reason.details, error))
+      return false
+    }
+    const milliseconds = this.#clock.monotonic() - began
+    this.#metrics.synced(milliseconds)
+    state.durableOffset = upTo
+    this.#flush.synced()
+    if (mark !== undefined) this.#hooks.synced(mark, milliseconds)
+    state.advanced()
+    this.syncedAcks.passed(upTo)
+    this.#hooks.roomMade()
+    return true
+  }
+
+  /** fdatasync of every segment that was written since its last one, oldest first: no gap can be left behind. */
+  async syncSegments(): Promise<void> {
+    const { segments } = this.#state
+    let first = segments.length - 1
+    while (first > 0 && (segments[first - 1] as Segment).isDirty) first -= 1
+    for (let i = first; i < segments.length; i += 1) {
+      const segment = segments[i] as Segment
+      if (segment.isDirty) await segment.datasync()
+    }
+  }
+
+  #takeBack(error: LogError): void {
+    const end = this.#state.writtenOffset
+    this.#arena.dropUnwritten()
+    this.#flush.dropped()
+    this.#state.takeBackTo(end)
+    this.writtenAcks.rejectFrom(end, error)
+    this.syncedAcks.rejectFrom(end, error)
+  }
+
+  async #poison(error: LogError): Promise<void> {
+    const state = this.#state
+    state.condition = 'poisoned'
+    this.#metrics.failed(error)
+    const poison = new LogError(
+      error.code,
+      `${error.message} The log takes no further append until it is reopened.`,
+      error.details,
+      error
+    )
+    this.#takeBack(poison)
+    this.writtenAcks.rejectFrom(0, poison)
+    this.syncedAcks.rejectFrom(0, poison)
+    await this.#hooks.poisoned(poison)
+  }
+}
+
+const CRC_AT = 17
