@@ -1,13 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { copyFile, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import type { FileSystem } from '../../lib/fs/file-system.ts'
 import { BatchView } from '../../lib/record/batch-view.ts'
 import { parsePartitionDirectoryName, parseSegmentFileName, segmentFileName } from '../../lib/segment/file-names.ts'
-import { type BatchFacts, Segment } from '../../lib/segment/segment.ts'
+import { Segment } from '../../lib/segment/segment.ts'
 import { TransactionIndex } from '../../lib/segment/transaction-index.ts'
 import { fixture, tempDir } from '../helpers/paths.ts'
-import { segmentEnv } from '../helpers/segments.ts'
+import { content, factsOf, memoryEnv, put, segmentEnv } from '../helpers/segments.ts'
 
 const VERSIONS = ['kafka-3.9.2', 'kafka-4.3.1']
 const INTERVALS: Record<string, number> = { segments: 1024, 'dense-index': 0, 'out-of-order-time': 512 }
@@ -40,29 +40,27 @@ t.test('every segment of the golden directories is there', async t => {
 })
 
 t.test('indexes rebuilt from a log that Kafka wrote are the ones that Kafka wrote', async t => {
-  const root = await tempDir(t)
   for (const segment of segments) {
-    const dir = join(root, segment.name)
-    await mkdir(dir)
+    const { env, close } = memoryEnv({ indexIntervalBytes: segment.indexIntervalBytes })
+    const dir = '/data'
     const log = segmentFileName(segment.baseOffset, '.log')
-    await copyFile(join(segment.dir, log), join(dir, log))
-    const { env, close } = segmentEnv({ indexIntervalBytes: segment.indexIntervalBytes })
+    await env.fs.makeDirectory(dir)
+    await put(env.fs, join(dir, log), readFileSync(join(segment.dir, log)))
     const ours = await Segment.open(env, dir, segment.baseOffset, { readOnly: false, trustIndexes: false })
     const result = await ours.rebuildIndexes()
     t.equal(result.end, 'end', segment.name)
     t.equal(result.validBytes, ours.size)
     await ours.seal()
-    sameIndexes(t, segment, dir)
+    await sameIndexes(t, segment, env.fs, dir)
     await close()
   }
 })
 
 t.test('writing the batches that Kafka wrote gives the files that Kafka has', async t => {
-  const root = await tempDir(t)
   for (const segment of segments) {
-    const { env, close } = segmentEnv({ indexIntervalBytes: segment.indexIntervalBytes })
+    const { env, close } = memoryEnv({ indexIntervalBytes: segment.indexIntervalBytes })
     const bytes = readFileSync(join(segment.dir, segmentFileName(segment.baseOffset, '.log')))
-    const dir = join(root, segment.name)
+    const dir = '/data'
     await env.fs.makeDirectory(dir)
     const ours = await Segment.create(env, dir, segment.baseOffset)
     for (const [i, batch] of factsOf(bytes).entries()) {
@@ -71,9 +69,9 @@ t.test('writing the batches that Kafka wrote gives the files that Kafka has', as
       if (i % 7 === 0) await ours.flushIndexes()
     }
     await ours.close({ clean: true })
-    const written = readFileSync(join(dir, segmentFileName(segment.baseOffset, '.log')))
+    const written = await content(env.fs, join(dir, segmentFileName(segment.baseOffset, '.log')))
     t.ok(written.equals(bytes), `${segment.name}: log`)
-    sameIndexes(t, segment, dir)
+    await sameIndexes(t, segment, env.fs, dir)
     await close()
   }
 })
@@ -88,7 +86,7 @@ t.test('one write of many batches gives the same files as many writes', async t 
     const ours = await Segment.create(env, dir, segment.baseOffset)
     await ours.write(bytes, factsOf(bytes))
     await ours.seal()
-    sameIndexes(t, segment, dir)
+    await sameIndexes(t, segment, env.fs, dir)
     await close()
   }
 })
@@ -143,23 +141,15 @@ function logsOf(dir: string): number[] {
     .map(file => file?.offset ?? 0)
 }
 
-function factsOf(bytes: Buffer): BatchFacts[] {
-  const facts: BatchFacts[] = []
-  for (let position = 0; position < bytes.length; ) {
-    const { size, baseOffset, lastOffset, maxTimestamp } = new BatchView(bytes, position)
-    facts.push({ position, size, baseOffset, lastOffset, maxTimestamp })
-    position += size
-  }
-  return facts
-}
-
-function sameIndexes(
+async function sameIndexes(
   t: { ok(condition: boolean, name: string): unknown },
   { name, dir, baseOffset }: GoldenSegment,
+  fs: FileSystem,
   ours: string
-): void {
+): Promise<void> {
   for (const suffix of ['.index', '.timeindex']) {
     const file = segmentFileName(baseOffset, suffix)
-    t.ok(readFileSync(join(ours, file)).equals(readFileSync(join(dir, file))), `${name}: ${suffix}`)
+    const written = await content(fs, join(ours, file))
+    t.ok(written.equals(readFileSync(join(dir, file))), `${name}: ${suffix}`)
   }
 }
