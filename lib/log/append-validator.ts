@@ -92,6 +92,8 @@ export function validateReplicatedBatches(bytes: Uint8Array, logEndOffset: numbe
     if (found.kind === 'corrupt') throw corrupt(found.reason, at)
     const batch = new BatchView(buffer, at)
     batch.verify()
+    // Throws for an id beyond 2^53 - 1, under which no transaction can be kept.
+    if (batch.isTransactional) void batch.producerId
     const { baseOffset } = batch
     if (baseOffset < expectedAtLeast) {
       const message = `the batch at offset ${baseOffset} does not continue the log: ${expectedAtLeast} is next`

@@ -15,6 +15,12 @@ import type { BatchView } from '../record/batch-view.ts'
 export const REMEMBERED_BATCHES = 5
 const MAX_SEQUENCE = 2 ** 31 - 1
 
+/**
+ * A number wherever it can be one. Kafka's brokers count ids up from 0, but the format allows 64 bits, and an idempotent
+ * producer of somebody else's may use them; a transaction of such a producer is refused.
+ */
+export type ProducerId = number | bigint
+
 export interface RememberedBatch {
   readonly firstSequence: number
   readonly lastSequence: number
@@ -34,7 +40,7 @@ export type ProducerData = Pick<
 
 /** The fields that a snapshot keeps. */
 export interface ProducerFields {
-  readonly producerId: number
+  readonly producerId: ProducerId
   readonly epoch: number
   readonly lastBatch: Pick<RememberedBatch, 'lastSequence' | 'lastOffset' | 'offsetDelta' | 'timestamp'> | undefined
   readonly lastTimestamp: number | undefined
@@ -45,7 +51,7 @@ export interface ProducerFields {
 const NUMBERS_PER_BATCH = 4 // last sequence, last offset, offset delta, timestamp (NaN: none)
 
 export class ProducerEntry {
-  readonly producerId: number
+  readonly producerId: ProducerId
   /** First offset of the transaction that is open, if one is. */
   currentTxnFirstOffset: number | undefined
   #epoch: number

@@ -23,9 +23,9 @@
  * Pure: no I/O here. Same bytes as Kafka's ProducerSnapshot version 1 (format notes, "Producer snapshot").
  */
 import { crc32c } from '../util/crc32c.ts'
-import { LogError } from '../util/errors.ts'
-import { nearestInt64, readInt64, writeInt64 } from '../util/int64.ts'
-import { ProducerEntry } from './producer-entry.ts'
+import { type ErrorDetails, LogError } from '../util/errors.ts'
+import { nearestInt64, readInt64, tryReadInt64, writeInt64 } from '../util/int64.ts'
+import { ProducerEntry, type ProducerId } from './producer-entry.ts'
 
 const VERSION = 1
 const HEADER_BYTES = 10
@@ -55,7 +55,7 @@ export function parseProducerSnapshot(bytes: Buffer): ProducerEntry[] {
   if (count < 0 || HEADER_BYTES + count * ENTRY_BYTES !== bytes.length) {
     throw corrupt('is not as long as its number of entries says', { count, bytes: bytes.length })
   }
-  const entries = new Map<number, ProducerEntry>()
+  const entries = new Map<ProducerId, ProducerEntry>()
   for (let at = HEADER_BYTES; at < bytes.length; at += ENTRY_BYTES) {
     const entry = parseEntry(bytes, at)
     if (entries.has(entry.producerId)) throw corrupt('has a producer id twice', { producerId: entry.producerId })
@@ -77,12 +77,15 @@ export function formatProducerSnapshot(entries: Iterable<ProducerEntry>): Buffer
 }
 
 function parseEntry(bytes: Buffer, at: number): ProducerEntry {
-  const producerId = exact(bytes, at)
+  const producerId = tryReadInt64(bytes, at) ?? bytes.readBigInt64BE(at)
+  const currentTxnFirstOffset = notNegative(exact(bytes, at + 38))
   const lastSequence = bytes.readInt32BE(at + 10)
   const lastOffset = exact(bytes, at + 14)
   const offsetDelta = bytes.readInt32BE(at + 22)
   const timestamp = notNegative(nearestInt64(bytes, at + 26))
-  if (producerId < 0 || offsetDelta < 0 || (lastOffset >= 0 && lastOffset < offsetDelta)) {
+  const openTransaction = currentTxnFirstOffset !== undefined
+  const badId = producerId < 0 || (openTransaction && typeof producerId === 'bigint')
+  if (badId || offsetDelta < 0 || (lastOffset >= 0 && lastOffset < offsetDelta)) {
     throw corrupt('has an impossible entry', { producerId, lastOffset, offsetDelta })
   }
   return new ProducerEntry({
@@ -91,13 +94,13 @@ function parseEntry(bytes: Buffer, at: number): ProducerEntry {
     lastBatch: lastOffset < 0 ? undefined : { lastSequence, lastOffset, offsetDelta, timestamp },
     lastTimestamp: timestamp,
     coordinatorEpoch: notNegative(bytes.readInt32BE(at + 34)),
-    currentTxnFirstOffset: notNegative(exact(bytes, at + 38))
+    currentTxnFirstOffset
   })
 }
 
 function writeEntry(bytes: Buffer, at: number, entry: ProducerEntry): void {
   const last = entry.lastBatch
-  writeInt64(bytes, entry.producerId, at)
+  bytes.writeBigInt64BE(BigInt(entry.producerId), at)
   bytes.writeInt16BE(entry.epoch, at + 8)
   bytes.writeInt32BE(last?.lastSequence ?? -1, at + 10)
   writeInt64(bytes, last?.lastOffset ?? -1, at + 14)
@@ -125,6 +128,6 @@ function exact(bytes: Buffer, at: number): number {
   }
 }
 
-function corrupt(what: string, details: Record<string, number>, cause?: unknown): LogError {
+function corrupt(what: string, details: ErrorDetails, cause?: unknown): LogError {
   return new LogError('CORRUPT_FILE', `the producer snapshot ${what}`, details, cause)
 }

@@ -17,15 +17,22 @@
  */
 import type { BatchView } from '../record/batch-view.ts'
 import { parseControlRecord } from '../record/control-record.ts'
-import { LogError } from '../util/errors.ts'
-import { type ProducerData, ProducerEntry } from './producer-entry.ts'
+import { isLogError, LogError } from '../util/errors.ts'
+import { type ProducerData, ProducerEntry, type ProducerId } from './producer-entry.ts'
 import { UndecidedTransactions } from './undecided-transactions.ts'
 
 /** What is looked at in a batch; `records` only in a control batch. */
 export type ProducerBatch = ProducerData &
   Pick<
     BatchView,
-    'hasProducerId' | 'producerId' | 'baseSequence' | 'baseOffset' | 'nextOffset' | 'isTransactional' | 'isControl'
+    | 'hasProducerId'
+    | 'producerId'
+    | 'producerIdExact'
+    | 'baseSequence'
+    | 'baseOffset'
+    | 'nextOffset'
+    | 'isTransactional'
+    | 'isControl'
   > &
   Pick<BatchView, 'records'>
 
@@ -73,7 +80,7 @@ interface EndTransactionMarker {
 const ACCEPT: ProducerCheck = { kind: 'accept' }
 
 export class ProducerStateManager {
-  readonly #entries = new Map<number, ProducerEntry>()
+  readonly #entries = new Map<ProducerId, ProducerEntry>()
   readonly #undecided = new UndecidedTransactions()
   #mapEndOffset: number
 
@@ -85,7 +92,7 @@ export class ProducerStateManager {
     this.#mapEndOffset = mapEndOffset
     for (const entry of entries) this.#entries.set(entry.producerId, entry)
     const open = [...this.#entries.values()].flatMap(({ producerId, currentTxnFirstOffset: firstOffset }) =>
-      firstOffset === undefined ? [] : [{ producerId, firstOffset }]
+      firstOffset === undefined ? [] : [{ producerId: Number(producerId), firstOffset }]
     )
     open.sort((one, other) => one.firstOffset - other.firstOffset)
     for (const transaction of open) this.#undecided.begin(transaction.producerId, transaction.firstOffset)
@@ -96,7 +103,7 @@ export class ProducerStateManager {
     return this.#mapEndOffset
   }
 
-  get entries(): ReadonlyMap<number, ProducerEntry> {
+  get entries(): ReadonlyMap<ProducerId, ProducerEntry> {
     return this.#entries
   }
 
@@ -126,6 +133,7 @@ export class ProducerStateManager {
    * @throws {LogError} INVALID_TXN_STATE for a batch outside a transaction while the producer has one open.
    * @throws {LogError} TRANSACTION_COORDINATOR_FENCED for a marker of an older coordinator than the last one.
    * @throws {LogError} INVALID_RECORD for a control batch from a client, or one that is no transaction marker.
+   * @throws {LogError} CORRUPT_MESSAGE for a transaction of a producer id beyond 2^53 - 1.
    */
   check(batch: ProducerBatch, origin: AppendOrigin): ProducerCheck {
     if (origin === 'replica') return ACCEPT
@@ -146,11 +154,12 @@ export class ProducerStateManager {
     this.#mapEndOffset = batch.nextOffset
     if (!batch.hasProducerId) return undefined
     if (batch.isControl) return this.#applyMarker(batch)
+    const begins = batch.isTransactional ? batch.producerId : undefined
     const entry = this.#entryOf(batch)
     entry.addBatch(batch)
-    if (batch.isTransactional && entry.currentTxnFirstOffset === undefined) {
+    if (begins !== undefined && entry.currentTxnFirstOffset === undefined) {
       entry.currentTxnFirstOffset = batch.baseOffset
-      this.#undecided.begin(entry.producerId, batch.baseOffset)
+      this.#undecided.begin(begins, batch.baseOffset)
     }
     return undefined
   }
@@ -202,7 +211,8 @@ export class ProducerStateManager {
   }
 
   #checkData(batch: ProducerBatch): ProducerCheck {
-    const entry = this.#entries.get(batch.producerId)
+    // The transaction index and its readers count on a number.
+    const entry = this.#entries.get(batch.isTransactional ? batch.producerId : producerIdOf(batch))
     // Unknown, or forgotten since (retention, expiry): any sequence may be the first one.
     if (entry === undefined) return ACCEPT
     const original = entry.findRepeated(batch)
@@ -238,13 +248,14 @@ export class ProducerStateManager {
 
   #applyMarker(batch: ProducerBatch): CompletedTransaction | undefined {
     const marker = readMarker(batch)
-    // Compaction leaves a marker's batch without its record once nothing is left of the transaction.
+    // Compaction leaves a marker's batch without its record once nothing is left of the transaction. One that cannot be
+    // read decides nothing: its transaction stays open, for all to see, rather than the log stay shut.
     if (marker === undefined) return undefined
+    const { producerId } = batch
     const entry = this.#entryOf(batch)
     const firstOffset = entry.currentTxnFirstOffset
     entry.endTransaction({ ...marker, epoch: batch.producerEpoch })
     if (firstOffset === undefined) return undefined
-    const { producerId } = entry
     const lastOffset = batch.baseOffset
     this.#undecided.end(producerId, lastOffset)
     const lastStableOffset = this.#undecided.firstOngoingOffset ?? lastOffset + 1
@@ -252,7 +263,7 @@ export class ProducerStateManager {
   }
 
   #entryOf(batch: ProducerBatch): ProducerEntry {
-    const { producerId } = batch
+    const producerId = producerIdOf(batch)
     const known = this.#entries.get(producerId)
     if (known !== undefined) return known
     const entry = new ProducerEntry({
@@ -265,6 +276,14 @@ export class ProducerStateManager {
     })
     this.#entries.set(producerId, entry)
     return entry
+  }
+}
+
+function producerIdOf(batch: ProducerBatch): ProducerId {
+  try {
+    return batch.producerId
+  } catch {
+    return batch.producerIdExact
   }
 }
 
@@ -285,13 +304,17 @@ function checkSequence(entry: ProducerEntry, epoch: number, got: number): void {
   throw new LogError('OUT_OF_ORDER_SEQUENCE', message, { producerId, epoch, expected, got })
 }
 
-/** `undefined` for a batch without records, and for control records of other kinds. */
+/** `undefined` for a batch without records, for control records of other kinds, and for what cannot be read (M2). */
 function readMarker(batch: ProducerBatch): EndTransactionMarker | undefined {
-  // Whoever hands a batch in has checked its CRC.
-  const cursor = batch.records({ checkCrc: false })
-  if (!cursor.next()) return undefined
-  const { type, coordinatorEpoch } = parseControlRecord(cursor.key(), cursor.value())
-  if (type !== 'commit' && type !== 'abort') return undefined
-  const timestamp = cursor.timestamp < 0 ? undefined : cursor.timestamp
-  return { type, coordinatorEpoch: coordinatorEpoch ?? -1, timestamp }
+  try {
+    // Whoever hands a batch in has checked its CRC.
+    const cursor = batch.records({ checkCrc: false })
+    if (!cursor.next()) return undefined
+    const { type, coordinatorEpoch } = parseControlRecord(cursor.key(), cursor.value())
+    if ((type !== 'commit' && type !== 'abort') || coordinatorEpoch === undefined) return undefined
+    return { type, coordinatorEpoch, timestamp: cursor.timestamp < 0 ? undefined : cursor.timestamp }
+  } catch (error) {
+    if (isLogError(error)) return undefined
+    throw error
+  }
 }

@@ -1,9 +1,10 @@
 import type { ProducerBatch } from '../../lib/log/producer-state.ts'
 import { BatchView } from '../../lib/record/batch-view.ts'
 import { encodeEndTransactionMarker } from '../../lib/record/control-record.ts'
+import { LogError } from '../../lib/util/errors.ts'
 
 export interface DataFields {
-  readonly producerId?: number
+  readonly producerId?: number | bigint
   readonly epoch?: number
   readonly sequence?: number
   readonly offset?: number
@@ -18,7 +19,12 @@ export function dataBatch(fields: DataFields = {}): ProducerBatch {
   const { offset = 0, count = 1, timestamp = 1_000, transactional = false } = fields
   return {
     hasProducerId: producerId >= 0,
-    producerId,
+    // As BatchView does, throws for what a number cannot hold.
+    get producerId(): number {
+      if (typeof producerId === 'bigint') throw new LogError('CORRUPT_MESSAGE', 'beyond 2^53 - 1')
+      return producerId
+    },
+    producerIdExact: BigInt(producerId),
     producerEpoch: epoch,
     baseSequence: sequence,
     lastSequence: producerId < 0 ? -1 : (sequence + count - 1) % 2 ** 31,

@@ -359,6 +359,11 @@ test('offsets that are taken already are refused, and so is damage', async t => 
   t.throws(() => validateReplicatedBatches(damaged, 10), { code: 'CORRUPT_MESSAGE' })
   const zeros = Buffer.concat([chain(10), Buffer.alloc(100)])
   t.throws(() => validateReplicatedBatches(zeros, 10), { code: 'CORRUPT_MESSAGE', message: /zeros/ })
+  const unknowable = changed(chain(10), copy => {
+    copy.writeBigInt64BE(1n << 60n, 43)
+    copy.writeInt16BE(0x10, 21)
+  })
+  t.throws(() => validateReplicatedBatches(unknowable, 10), { code: 'CORRUPT_MESSAGE' }, 'a transaction of such an id')
   const large = batch([{ value: 'x'.repeat(2_000_000) }])
   t.equal(validateReplicatedBatches(large, 0).length, 1, 'no size limit: the leader has taken it')
 })

@@ -1,4 +1,5 @@
 import { test } from 'tap'
+import { formatProducerSnapshot, parseProducerSnapshot } from '../../lib/log/producer-snapshot.ts'
 import { ProducerStateManager } from '../../lib/log/producer-state.ts'
 import { type DataFields, dataBatch, type MarkerFields, markerBatch } from '../helpers/producer-batches.ts'
 
@@ -260,6 +261,33 @@ test('a client may not write markers, and a coordinator nothing that is none', a
   // Compaction leaves such a batch behind once its transaction is gone.
   t.equal(state.apply(empty as never), undefined)
   t.equal(state.entries.size, 0)
+})
+
+test('a marker that cannot be read decides nothing, and does not keep the log from being loaded', async t => {
+  const log = new Log()
+  log.data({ producerId: 1, sequence: 0, transactional: true })
+  const marker = markerBatch({ type: 'abort', producerId: 1, offset: 1 })
+  marker.bytes.writeInt8(5, 61) // the record's length
+  t.throws(() => log.state.check(marker, 'coordinator'), { code: 'INVALID_RECORD' })
+  t.equal(log.state.apply(marker), undefined)
+  t.strictSame(log.state.ongoingTransactions, [{ producerId: 1, firstOffset: 0 }])
+  const defect = { ...dataBatch({ producerId: 1 }), isControl: true }
+  t.throws(() => log.state.apply(defect), /none of the producer state/, 'a defect is no damage')
+})
+
+test('a producer id beyond 2^53 is kept exactly, but has no transactions', async t => {
+  const log = new Log()
+  const producerId = 2n ** 53n + 1n // as a number it would be 2^53
+  log.data({ producerId, sequence: 0 })
+  log.data({ producerId: producerId - 1n, sequence: 5 })
+  t.equal(log.data({ producerId, sequence: 0 }), 'duplicate of 0 to 0')
+  t.throws(() => log.data({ producerId, sequence: 9 }), { code: 'OUT_OF_ORDER_SEQUENCE', details: { producerId } })
+  t.throws(() => log.data({ producerId, sequence: 1, transactional: true }), { code: 'CORRUPT_MESSAGE' })
+  const [entry] = parseProducerSnapshot(formatProducerSnapshot(log.state.entries.values()))
+  t.match(entry, { producerId, nextSequence: 1 })
+  if (entry !== undefined) entry.currentTxnFirstOffset = 0
+  const impossible = formatProducerSnapshot(entry === undefined ? [] : [entry])
+  t.throws(() => parseProducerSnapshot(impossible), { code: 'CORRUPT_FILE' })
 })
 
 test('silent producers are forgotten, those with an open transaction never', async t => {
