@@ -1,7 +1,7 @@
 import { constants, createGunzip, type Gunzip, gunzipSync, gzipSync } from 'node:zlib'
 import { LogError } from '../../util/errors.ts'
 import { invalid, TRUSTED_CLAIM_BYTES, tooLarge } from './limits.ts'
-import { drainPump, measurePump, pumpPieces, slices, trimmed } from './pieces.ts'
+import { drainPump, measurePump, type PieceSource, pumpPieces, slices, trimmed } from './pieces.ts'
 import { openPump, type Pump } from './zlib-pump.ts'
 
 /**
@@ -41,7 +41,7 @@ export function decompressGzip(bytes: Buffer, limit: number): Buffer {
   return output
 }
 
-export function* decompressGzipStream(bytes: Buffer, limit: number): Generator<Buffer, void> {
+export function* decompressGzipStream(bytes: Buffer, limit: number, source: PieceSource): Generator<Buffer, void> {
   claimedSize(bytes, limit)
   const pump = openPump(createGunzip(), bytes, constants.Z_FINISH)
   if (pump === undefined) {
@@ -49,7 +49,7 @@ export function* decompressGzipStream(bytes: Buffer, limit: number): Generator<B
     return
   }
   try {
-    yield* pumpPieces('gzip', pump, limit)
+    yield* pumpPieces('gzip', pump, limit, source)
     assertUsedUp(bytes, pump.consumed)
   } catch (error) {
     throw translated(error)

@@ -4,6 +4,7 @@ import { compressGzip, decompressGzip, decompressGzipStream } from './gzip.ts'
 import { assertCompressionLevel } from './levels.ts'
 import { type DecompressionLimits, outputLimit } from './limits.ts'
 import { compressLz4, decompressLz4, decompressLz4Stream } from './lz4.ts'
+import { pieceSource } from './pieces.ts'
 import { compressSnappy, decompressSnappy, decompressSnappyStream } from './snappy.ts'
 import { compressZstd, decompressZstd, decompressZstdStream } from './zstd.ts'
 
@@ -69,6 +70,14 @@ export function decompress(name: CompressionName, bytes: Buffer, limits: Decompr
   }
 }
 
+export interface StreamOptions {
+  /**
+   * Lends each piece until the next is asked for, then overwrites it, so that any stream takes the memory of one piece.
+   * Otherwise pieces are the caller's own, and Node may let a hundred megabytes of them gather before it collects.
+   */
+  readonly reuse?: boolean
+}
+
 /**
  * The same in pieces, none of them empty, decoded as they are asked for: 64 KiB for gzip and zstd, a block for lz4 and
  * snappy. Two exceptions hold the whole output, within the bound: a bare snappy block, and zstd on Node < 22.15.
@@ -76,22 +85,27 @@ export function decompress(name: CompressionName, bytes: Buffer, limits: Decompr
  * Errors come when decoding gets to them, so pieces before them have been handed out; checksums come last. Whoever
  * stops early must end the iteration (`break` in `for...of` does).
  *
- * @returns pieces of the caller's own, never used again here.
  * @throws {LogError} as `decompress`, while iterating.
  */
-export function decompressStream(name: CompressionName, bytes: Buffer, limits: DecompressionLimits): Iterable<Buffer> {
+export function decompressStream(
+  name: CompressionName,
+  bytes: Buffer,
+  limits: DecompressionLimits,
+  { reuse = false }: StreamOptions = {}
+): Iterable<Buffer> {
   const limit = outputLimit(bytes.length, limits)
+  const source = pieceSource(reuse)
   switch (name) {
     case 'none':
       return bytes.length === 0 ? [] : [bytes]
     case 'gzip':
-      return decompressGzipStream(bytes, limit)
+      return decompressGzipStream(bytes, limit, source)
     case 'snappy':
-      return decompressSnappyStream(bytes, limit)
+      return decompressSnappyStream(bytes, limit, source)
     case 'lz4':
-      return decompressLz4Stream(bytes, limit)
+      return decompressLz4Stream(bytes, limit, source)
     case 'zstd':
-      return decompressZstdStream(bytes, limit)
+      return decompressZstdStream(bytes, limit, source)
     default:
       throw unknownCodec(name)
   }

@@ -37,8 +37,9 @@ export function lz4BlockBound(size: number): number {
 }
 
 /**
- * Output of the block in `input[from, to)` by its own lengths; copies nothing.
- * @throws {LogError} INVALID_RECORD if the block is cut off.
+ * Size of what the block in `input[from, to)` gives. Looks at everything that can be wrong with a block, and copies
+ * nothing: a block that was measured decodes, so memory taken for it is not taken in vain.
+ * @throws {LogError} INVALID_RECORD if the block is broken.
  */
 export function measureLz4Block(input: Buffer, from: number, to: number): number {
   let at = from
@@ -54,10 +55,13 @@ export function measureLz4Block(input: Buffer, from: number, to: number): number
         literals += byte
       } while (byte === 255)
     }
+    if (literals > to - at) throw invalid('lz4', 'a block is cut off inside its literals')
     at += literals
     size += literals
-    if (at === to) return size
+    if (at === to) return size // L2
     if (to - at < 2) throw invalid('lz4', 'a block is cut off inside a sequence')
+    const distance = input[at]! | (input[at + 1]! << 8)
+    if (distance === 0 || distance > size) throw invalid('lz4', 'a match reaches before its block') // L1
     at += 2
     let length = token & 15
     if (length === 15) {

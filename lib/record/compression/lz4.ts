@@ -1,7 +1,7 @@
 import { invalid, tooLarge } from './limits.ts'
 import { lz4BlockBound, measureLz4Block } from './lz4-block.ts'
 import { type Lz4BlockCodec, lz4BlockCodec } from './lz4-codec.ts'
-import { trimmed } from './pieces.ts'
+import { type PieceSource, trimmed } from './pieces.ts'
 import { XxHash32, xxHash32 } from './xxhash32.ts'
 
 /**
@@ -99,19 +99,19 @@ export function decompressLz4(bytes: Buffer, limit: number, codec: Lz4BlockCodec
   return output
 }
 
-/** One piece a block. The checksum of the whole content, if there is one, is verified after the last. */
-export function* decompressLz4Stream(
-  bytes: Buffer,
-  limit: number,
-  codec: Lz4BlockCodec = lz4BlockCodec()
-): Generator<Buffer, void> {
+/**
+ * One piece a block, of our own decoder: the native one leaves a buffer behind for each block, which the collector is
+ * in no hurry to find. The checksum of the whole content, if there is one, is verified after the last.
+ */
+export function* decompressLz4Stream(bytes: Buffer, limit: number, source: PieceSource): Generator<Buffer, void> {
+  const codec = lz4BlockCodec('js')
   const descriptor = parseDescriptor(bytes, limit)
   const hash = descriptor.contentChecksum ? new XxHash32() : undefined
   let size = 0
   for (const block of blocksOf(bytes, descriptor)) {
     size += block.outputBytes
     if (size > limit) throw tooLarge('lz4', limit)
-    const piece = Buffer.allocUnsafeSlow(block.outputBytes)
+    const piece = source(block.outputBytes)
     decodeBlock(codec, bytes, block, piece, 0)
     hash?.update(piece, 0, piece.length)
     if (piece.length > 0) yield piece

@@ -33,11 +33,29 @@ export function drainPump(pump: Pump, output: Buffer, start: number, size: numbe
   return pump.read(Buffer.allocUnsafe(1), 0, 1) === 0
 }
 
-/** The output of `pump` in pieces of their own, at most `limit` bytes together. */
-export function* pumpPieces(codec: CompressionName, pump: Pump, limit: number): Generator<Buffer, number> {
+/** Gives the memory for the next piece of a stream, `size` bytes. */
+export type PieceSource = (size: number) => Buffer
+
+/** A new piece each time, or always the same memory when `reuse` is set, larger only when it must be. */
+export function pieceSource(reuse: boolean): PieceSource {
+  if (!reuse) return size => Buffer.allocUnsafeSlow(size)
+  let memory = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+  return size => {
+    if (size > memory.length) memory = Buffer.allocUnsafeSlow(size)
+    return memory.subarray(0, size)
+  }
+}
+
+/** The output of `pump` in pieces of at most CHUNK_BYTES, at most `limit` bytes together; answers how many they were. */
+export function* pumpPieces(
+  codec: CompressionName,
+  pump: Pump,
+  limit: number,
+  source: PieceSource
+): Generator<Buffer, number> {
   let size = 0
   for (;;) {
-    const piece = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+    const piece = source(CHUNK_BYTES)
     const count = pump.read(piece, 0, CHUNK_BYTES)
     if (count === 0) return size
     size += count

@@ -1,5 +1,5 @@
 import { CHUNK_BYTES, invalid, TRUSTED_CLAIM_BYTES, tooLarge } from './limits.ts'
-import { trimmed } from './pieces.ts'
+import { type PieceSource, trimmed } from './pieces.ts'
 import {
   assertPlausible,
   decodeSnappyElements,
@@ -68,14 +68,14 @@ export function decompressSnappy(bytes: Buffer, limit: number): Buffer {
 }
 
 /** One piece a block; a bare payload is one block, and therefore one piece, whatever its size. */
-export function* decompressSnappyStream(bytes: Buffer, limit: number): Generator<Buffer, void> {
+export function* decompressSnappyStream(bytes: Buffer, limit: number, source: PieceSource): Generator<Buffer, void> {
   let size = 0
   for (const block of blocksOf(bytes, limit)) {
     const { elements, end, outputBytes } = block
     size += outputBytes
     if (size > limit) throw tooLarge('snappy', limit)
     if (outputBytes > CHUNK_BYTES) assertHonest(bytes, block)
-    const piece = Buffer.allocUnsafeSlow(outputBytes)
+    const piece = source(outputBytes)
     decodeSnappyElements(bytes, elements, end, piece, 0, outputBytes)
     if (outputBytes > 0) yield piece
   }

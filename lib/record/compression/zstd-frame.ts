@@ -27,6 +27,7 @@ const BLOCK_BYTES = 128 * 1024
 export const MAX_ZSTD_WINDOW_BYTES = 128 * 1024 * 1024
 
 const REPEATED = 1
+const COMPRESSED = 2
 const RESERVED = 3
 
 /** A frame that gives output. Skippable ones are left out. */
@@ -35,8 +36,10 @@ export interface ZstdFrame {
   readonly end: number
   /** Exact, as declared and not above `mostBytes`. Absent in what Kafka's Java client writes. */
   readonly contentBytes: number | undefined
-  /** What the blocks can give at most. */
+  /** What the blocks can give at most: 128 KiB for each compressed one. */
   readonly mostBytes: number
+  /** What they give at least, if they are sound: nothing for a compressed one. */
+  readonly leastBytes: number
 }
 
 /** What the outsides of all frames of a payload say together. */
@@ -55,13 +58,15 @@ export interface ZstdOutline {
  */
 export function zstdOutline(bytes: Buffer, limit: number): ZstdOutline {
   let declared = 0
+  let leastBytes = 0
   let allDeclared = true
   let mostBytes = 0
   let frames = 0
   for (const frame of zstdFrames(bytes, limit)) {
     if (frame.contentBytes === undefined) allDeclared = false
     else declared += frame.contentBytes
-    if (declared > limit) throw tooLarge('zstd', limit)
+    leastBytes += frame.contentBytes ?? frame.leastBytes
+    if (leastBytes > limit) throw tooLarge('zstd', limit)
     mostBytes += frame.contentBytes ?? frame.mostBytes
     frames += 1
   }
@@ -112,11 +117,11 @@ function parseFrame(bytes: Buffer, start: number, limit: number): ZstdFrame {
   const sizeBytes = [single ? 1 : 0, 2, 4, 8][descriptor >>> 6]!
   const contentBytes = contentSize(bytes, at, sizeBytes)
   if (contentBytes !== undefined && contentBytes > limit) throw tooLarge('zstd', limit)
-  const { end, mostBytes } = walkBlocks(bytes, at + sizeBytes, (descriptor & 0x04) !== 0)
+  const { end, mostBytes, leastBytes } = walkBlocks(bytes, at + sizeBytes, (descriptor & 0x04) !== 0)
   if (contentBytes !== undefined && contentBytes > mostBytes) {
     throw invalid('zstd', 'a frame claims more output than its blocks can give')
   }
-  return { start, end, contentBytes, mostBytes }
+  return { start, end, contentBytes, mostBytes, leastBytes }
 }
 
 function windowBytes(descriptor: number): number {
@@ -132,8 +137,13 @@ function contentSize(bytes: Buffer, at: number, size: number): number | undefine
   return bytes.readUIntLE(at, size) + (size === 2 ? 256 : 0)
 }
 
-function walkBlocks(bytes: Buffer, at: number, checksum: boolean): { end: number; mostBytes: number } {
+function walkBlocks(
+  bytes: Buffer,
+  at: number,
+  checksum: boolean
+): { end: number; mostBytes: number; leastBytes: number } {
   let mostBytes = 0
+  let leastBytes = 0
   for (let last = false; !last; ) {
     if (bytes.length - at < 3) throw invalid('zstd', 'cut off before the last block')
     const header = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16)
@@ -143,12 +153,13 @@ function walkBlocks(bytes: Buffer, at: number, checksum: boolean): { end: number
     if (size > BLOCK_BYTES) throw invalid('zstd', 'a block above 128 KiB')
     at += 3 + (type === REPEATED ? 1 : size)
     if (at > bytes.length) throw invalid('zstd', 'a block is cut off')
-    mostBytes += type === 2 ? BLOCK_BYTES : size
+    mostBytes += type === COMPRESSED ? BLOCK_BYTES : size
+    leastBytes += type === COMPRESSED ? 0 : size
     last = (header & 1) === 1
   }
   const end = at + (checksum ? 4 : 0)
   if (end > bytes.length) throw invalid('zstd', 'cut off inside the checksum')
-  return { end, mostBytes }
+  return { end, mostBytes, leastBytes }
 }
 
 function byteAt(bytes: Buffer, at: number): number {

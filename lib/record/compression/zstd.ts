@@ -1,7 +1,7 @@
 import * as zlib from 'node:zlib'
 import { LogError } from '../../util/errors.ts'
 import { invalid, TRUSTED_CLAIM_BYTES, tooLarge } from './limits.ts'
-import { drainPump, measurePump, pumpPieces, slices, trimmed } from './pieces.ts'
+import { drainPump, measurePump, type PieceSource, pumpPieces, slices, trimmed } from './pieces.ts'
 import { openPump, type Pump } from './zlib-pump.ts'
 import { type ZstdOutline, zstdFrames, zstdOutline } from './zstd-frame.ts'
 import { compressZstdWasm, decompressZstdWasm } from './zstd-wasm.ts'
@@ -19,7 +19,7 @@ export interface ZstdEngine {
   /** The output of a payload whose outline is sound, at most `limit` bytes. */
   decompress(bytes: Buffer, outline: ZstdOutline, limit: number): Buffer
   /** The same in pieces; answers their size together. */
-  stream(bytes: Buffer, outline: ZstdOutline, limit: number): Generator<Buffer, number>
+  stream(bytes: Buffer, outline: ZstdOutline, limit: number, source: PieceSource): Generator<Buffer, number>
 }
 
 const wasmEngine: ZstdEngine = {
@@ -49,7 +49,7 @@ const nodeEngine: ZstdEngine = {
     if (!withPump(bytes, pump => drainPump(pump, output, 0, size))) throw invalid('zstd', 'changed while it was read')
     return output
   },
-  *stream(bytes, outline, limit) {
+  *stream(bytes, outline, limit, source) {
     const pump = open(bytes)
     if (pump === undefined) {
       const output = nodeEngine.decompress(bytes, outline, limit)
@@ -57,7 +57,7 @@ const nodeEngine: ZstdEngine = {
       return output.length
     }
     try {
-      return yield* pumpPieces('zstd', pump, limit)
+      return yield* pumpPieces('zstd', pump, limit, source)
     } catch (error) {
       throw translated(error)
     } finally {
@@ -133,10 +133,15 @@ export function decompressZstd(bytes: Buffer, limit: number, engine = zstdEngine
   return output
 }
 
-export function* decompressZstdStream(bytes: Buffer, limit: number, engine = zstdEngine()): Generator<Buffer, void> {
+export function* decompressZstdStream(
+  bytes: Buffer,
+  limit: number,
+  source: PieceSource,
+  engine = zstdEngine()
+): Generator<Buffer, void> {
   const outline = zstdOutline(bytes, limit)
   if (outline.frames === 0) return
-  assertDeclared(outline, yield* engine.stream(bytes, outline, limit))
+  assertDeclared(outline, yield* engine.stream(bytes, outline, limit, source))
 }
 
 function assertDeclared({ contentBytes }: ZstdOutline, size: number): void {

@@ -41,7 +41,7 @@ const hello = Buffer.from('hello')
 
 function read(payload: Buffer, maxBytes = LIMITS.maxBytes): string {
   const outputs = WAYS.map(([, run]) => run('lz4', payload, { maxBytes }).toString())
-  t.equal(outputs[0], outputs[1])
+  t.ok(outputs.every(output => output === outputs[0]))
   return outputs[0]!
 }
 

@@ -43,8 +43,16 @@ export function streamed(name: CompressionName, payload: Buffer, limits = LIMITS
   return Buffer.concat([...decompressStream(name, payload, limits)])
 }
 
-/** Both ways to decompress, each by a name for messages. */
+/** The same from pieces that are lent. */
+function streamedReusing(name: CompressionName, payload: Buffer, limits = LIMITS): Buffer {
+  const copies: Buffer[] = []
+  for (const piece of decompressStream(name, payload, limits, { reuse: true })) copies.push(Buffer.from(piece))
+  return Buffer.concat(copies)
+}
+
+/** All ways to decompress, each by a name for messages. */
 export const WAYS: readonly (readonly [string, typeof streamed])[] = [
   ['decompress', (name, payload, limits = LIMITS) => decompress(name, payload, limits)],
-  ['decompressStream', streamed]
+  ['decompressStream', streamed],
+  ['decompressStream, reusing', streamedReusing]
 ]

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import { pieceSource } from '../../../lib/record/compression/pieces.ts'
 import { compressZstd, decompressZstd, decompressZstdStream, zstdEngine } from '../../../lib/record/compression/zstd.ts'
 import { lines, noise, SIZES } from './samples.ts'
 
@@ -21,7 +22,11 @@ for (const kind of ['node', 'wasm'] as const) {
   t.test(`zstd of ${kind}`, { skip: engine === undefined }, async t => {
     const ways = [
       ['whole', (payload: Buffer, limit = LIMIT) => decompressZstd(payload, limit, engine)],
-      ['streamed', (payload: Buffer, limit = LIMIT) => Buffer.concat([...decompressZstdStream(payload, limit, engine)])]
+      [
+        'streamed',
+        (payload: Buffer, limit = LIMIT) =>
+          Buffer.concat([...decompressZstdStream(payload, limit, pieceSource(false), engine)])
+      ]
     ] as const
 
     function reads(t: Test, payload: Buffer, text: string): void {
