@@ -128,7 +128,7 @@ export class Store implements AsyncDisposable {
     this.#assertOpen()
     await this.#topics.create(topic, options)
     const { topicId = null, internal, configs = null, partitions } = this.#topics.summary(topic)
-    // Their first segments are made when somebody opens them.
+    // Nothing is opened for this: a topic may have thousands of partitions.
     return { topic, topicId, internal, configs, partitions: partitions.map(newPartition) }
   }
 
@@ -444,7 +444,7 @@ function newPartition(partition: number): PartitionDescription {
     logEndOffset: 0,
     highWatermark: 0,
     lastStableOffset: 0,
-    segments: 0,
+    segments: 1,
     bytes: 0,
     leaderEpoch: 0
   }

@@ -10,7 +10,13 @@
 import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
 import type { LogConfig } from '../log/log-config.ts'
-import { partitionDirectoryName } from '../segment/file-names.ts'
+import {
+  LOG_SUFFIX,
+  OFFSET_INDEX_SUFFIX,
+  partitionDirectoryName,
+  segmentFileName,
+  TIME_INDEX_SUFFIX
+} from '../segment/file-names.ts'
 import { LogError } from '../util/errors.ts'
 import { Turn } from '../util/turn.ts'
 import type { DataDirectory } from './data-directory.ts'
@@ -29,6 +35,8 @@ import { randomKafkaUuid } from './uuid.ts'
 /** A folder can hold more, but a mistyped number should not make a million of them. */
 export const MAX_PARTITIONS = 100_000
 const FOLDERS_AT_A_TIME = 4
+/** A partition has a segment from the start, as a broker makes it, so that it can be opened for reading too. */
+const FIRST_FILES = [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX]
 
 export interface TopicsOptions {
   readonly fs: FileSystem
@@ -205,7 +213,8 @@ export class Topics {
       await translated('create', path, async () => {
         await this.#fs.makeDirectory(path, folderPermissions)
         if (owner !== undefined) await this.#fs.changeOwner(path, owner.uid, owner.gid)
-        if (entry.topicId === undefined) return
+        for (const suffix of FIRST_FILES) await this.#createEmpty(join(path, segmentFileName(0, suffix)), directory)
+        if (entry.topicId === undefined) return this.#fs.syncDirectory(path)
         await writePartitionMetadata(this.#fs, path, entry.topicId, { permissions: filePermissions, owner })
       })
     })
@@ -218,6 +227,12 @@ export class Topics {
       directory.partitions.set(folder.name, folder)
       this.#table.add(directory, folder, true)
     }
+  }
+
+  async #createEmpty(path: string, { attributes: { filePermissions, owner } }: DataDirectory): Promise<void> {
+    const handle = await this.#fs.open(path, 'create', filePermissions)
+    await handle.close()
+    if (owner !== undefined) await this.#fs.changeOwner(path, owner.uid, owner.gid)
   }
 
   /** As far as the disk lets us; what is left over is ended by the next open, from the entry that says so. */
