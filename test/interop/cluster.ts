@@ -132,7 +132,7 @@ export class Cluster {
       const config = { ...NO_IDEMPOTENCE, 'compression.type': codec }
       await this.#produce('codecs', testRecords(`${label}-${codec}`, 50), { batch: 20, config })
     }
-    await this.#produce('idempotent', testRecords(`${label}-idempotent`, 60), { batch: 8 })
+    await this.#produce('idempotent', testRecords(`${label}-idempotent`, 60, { now: true }), { batch: 8 })
     await this.#produce('segments', testRecords(`${label}-segments`, 300), {
       batch: 10,
       config: { 'compression.type': 'none' }

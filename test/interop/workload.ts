@@ -9,21 +9,23 @@ export const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const
 /**
  * @param label - tells this set from every other one of the run.
  * @param options.stamped - the log sets the timestamps, so that these are not known here.
+ * @param options.now - timestamps of today: producers that have been silent for a day are forgotten.
  * @param options.from - number of the first.
  */
 export function testRecords(
   label: string,
   count: number,
-  options: { stamped?: boolean; from?: number } = {}
+  options: { stamped?: boolean; now?: boolean; from?: number } = {}
 ): TestRecord[] {
   const from = options.from ?? 0
+  const base = options.now === true ? Date.now() : FIRST_TIMESTAMP
   return Array.from({ length: count }, (_, index) => {
-    const record = testRecord(label, from + index)
+    const record = testRecord(label, from + index, base)
     return options.stamped === true ? { ...record, timestamp: undefined } : record
   })
 }
 
-function testRecord(label: string, number: number): TestRecord {
+function testRecord(label: string, number: number, base: number): TestRecord {
   const name = Buffer.from(`${label}#${number}`).toString('hex')
   const noise = createHash('sha256').update(name).digest('hex')
   const headers: [string, string | null][] = []
@@ -34,7 +36,7 @@ function testRecord(label: string, number: number): TestRecord {
     value: number % 3 !== 0 && number % 11 === 5 ? null : name + filler(number, noise),
     headers,
     // Mostly forwards, sometimes back, as the clocks of several writers go.
-    timestamp: FIRST_TIMESTAMP + number * 10 - (number % 7 === 3 ? 500 : 0)
+    timestamp: base + number * 10 - (number % 7 === 3 ? 500 : 0)
   }
 }
 

@@ -1,0 +1,3 @@
+import { takingTurns } from './taking-turns.ts'
+
+takingTurns('3.9.2')

@@ -1,0 +1,3 @@
+import { takingTurns } from './taking-turns.ts'
+
+takingTurns('4.3.1')
