@@ -25,14 +25,19 @@ resolver._resolveFilename = function (this: unknown, request, ...rest) {
 
 /** Replaces functions of node:zlib, for importers by name, too, while `run` runs. */
 function withZlib(changes: Record<string, unknown>, run: () => void): void {
-  const module = zlib as unknown as Record<string, unknown>
-  const before = Object.fromEntries(Object.keys(changes).map(key => [key, module[key]]))
-  Object.assign(module, changes)
+  const before = Object.getOwnPropertyDescriptors(zlib) as Record<string, PropertyDescriptor>
+  for (const [key, value] of Object.entries(changes)) {
+    Object.defineProperty(zlib, key, { value, configurable: true, enumerable: true })
+  }
   syncBuiltinESMExports()
   try {
     run()
   } finally {
-    Object.assign(module, before)
+    for (const key of Object.keys(changes)) {
+      const descriptor = before[key]
+      if (descriptor === undefined) Reflect.deleteProperty(zlib, key)
+      else Object.defineProperty(zlib, key, descriptor)
+    }
     syncBuiltinESMExports()
   }
 }

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { compress, decompress, decompressStream } from '../../../lib/record/compression/index.ts'
 import { decompressLz4 } from '../../../lib/record/compression/lz4.ts'
@@ -44,7 +45,9 @@ for (const name of COMPRESSING) {
       let slow = 0
       for (let round = 0; round < ROUNDS; round++) {
         const payload = mutated(payloads[random(payloads.length)]!, random)
-        const begin = performance.now()
+        // node:zlib lets go of what an engine held only when the event loop turns.
+      if (round % 50 === 0) await turn()
+      const begin = performance.now()
         const whole = outcomeOf(() => decompress(name, payload, limits))
         const allowed = 50 + (payload.length + whole.length) / 1024
         if (performance.now() - begin > allowed) slow += 1
