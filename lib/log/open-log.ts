@@ -116,6 +116,8 @@ export async function openParts(options: OpenLogOptions): Promise<LogParts> {
   state = new LogState({ ...loaded, config })
   if (loaded.corrupt !== undefined) state.condition = 'corrupt'
   if (loaded.readableUpTo < loaded.logEndOffset) state.readableUpTo = loaded.readableUpTo
+  // Transactions that were decided below the high watermark are settled.
+  state.advanced()
   const name = partitionDirectoryName(topic, partition)
   if (!loaded.report.clean && hasSubscribers('recovery'))
     publish('recovery', () => ({ topic, partition, report: loaded.report }))

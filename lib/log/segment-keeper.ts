@@ -40,7 +40,8 @@ export class SegmentKeeper {
     const { state, metrics } = this.#parts
     const old = state.active
     if (old.size === 0 && old.baseOffset === baseOffset) return
-    await this.#parts.snapshots.take(baseOffset, state.producers)
+    // Made durable with the segment that it closes, off the way of the append.
+    await this.#parts.snapshots.take(baseOffset, state.producers, { sync: false })
     const next = await Segment.create(this.#parts.env, this.#parts.dir, baseOffset)
     // Not used for anything that is acknowledged before the directory knows it.
     await this.#parts.fs.syncDirectory(this.#parts.dir)
@@ -59,6 +60,8 @@ export class SegmentKeeper {
   async #seal(old: Segment, baseOffset: number): Promise<void> {
     const { state } = this.#parts
     await old.seal()
+    await this.#parts.snapshots.sync(baseOffset)
+    await this.#parts.fs.syncDirectory(this.#parts.dir)
     if (state.condition !== 'open' || state.recoveryPoint >= baseOffset) return
     // Only a segment that is durable up to its end moves the recovery point past it.
     if (state.durableOffset >= baseOffset) state.recoveryPoint = baseOffset
