@@ -1,5 +1,5 @@
 import { LogError } from '../util/errors.ts'
-import { readVarint, shortZigzag, shortZigzagBytes, skipVarint } from '../util/varint.ts'
+import { readVarint, shortZigzag, skipVarint, zigzagBytes } from '../util/varint.ts'
 import type { Header } from './record.ts'
 
 /** An empty name and a null value take a byte each. */
@@ -15,15 +15,15 @@ const NO_HEADERS: readonly Header[] = Object.freeze([])
 export function skipHeadersQuickly(bytes: Uint8Array, at: number, end: number): number {
   const count = shortZigzag(bytes, at)
   if ((count & 1) !== 0) return -1
-  at += shortZigzagBytes(count)
+  at += zigzagBytes(count)
   for (let left = count >>> 1; left > 0; left--) {
     const name = shortZigzag(bytes, at)
     if ((name & 1) !== 0) return -1
-    at += shortZigzagBytes(name) + (name >>> 1)
+    at += zigzagBytes(name) + (name >>> 1)
     if (at >= end) return -1
     const value = shortZigzag(bytes, at)
     if ((value & 1) !== 0 && value !== 1) return -1
-    at += shortZigzagBytes(value) + (value >>> 1) // -1, null, is 1 and so adds nothing
+    at += zigzagBytes(value) + (value >>> 1) // -1, null, is 1 and so adds nothing
     if (at > end) return -1
   }
   return at

@@ -1,12 +1,5 @@
 import { isLogError, LogError } from '../util/errors.ts'
-import {
-  MAX_VARLONG_BYTES,
-  readVarint,
-  readVarlong,
-  shortZigzag,
-  shortZigzagBytes,
-  skipVarint
-} from '../util/varint.ts'
+import { MAX_VARLONG_BYTES, readVarint, readVarlong, shortZigzag, skipVarint, zigzagBytes } from '../util/varint.ts'
 import type { BatchView } from './batch-view.ts'
 import { checkHeaders, readHeaders, skipHeadersQuickly } from './headers.ts'
 import { LazyRecord } from './lazy-record.ts'
@@ -76,7 +69,7 @@ export class RecordCursor {
     let zigzag = bytes[start]!
     if (!(zigzag < 0x80)) {
       zigzag = shortZigzag(bytes, start)
-      at = start + shortZigzagBytes(zigzag)
+      at = start + zigzagBytes(zigzag)
     }
     const recordEnd = at + (zigzag >>> 1)
     if ((zigzag & 1) !== 0 || recordEnd > this.#end) return this.#nextCarefully()
@@ -86,12 +79,12 @@ export class RecordCursor {
     if (!(bytes[timestampAt]! < 0x80)) {
       zigzag = shortZigzag(bytes, timestampAt)
       if (zigzag < 0) return this.#nextCarefully()
-      at = timestampAt + shortZigzagBytes(zigzag)
+      at = timestampAt + zigzagBytes(zigzag)
     }
 
     zigzag = bytes[at]!
     if (zigzag < 0x80) at += 1
-    else at += shortZigzagBytes((zigzag = shortZigzag(bytes, at)))
+    else at += zigzagBytes((zigzag = shortZigzag(bytes, at)))
     const offsetDelta = zigzag >>> 1
     if ((zigzag & 1) !== 0 || offsetDelta <= this.#offsetDelta || offsetDelta > this.#lastOffsetDelta) {
       return this.#nextCarefully()
@@ -99,7 +92,7 @@ export class RecordCursor {
 
     zigzag = bytes[at]!
     if (zigzag < 0x80) at += 1
-    else at += shortZigzagBytes((zigzag = shortZigzag(bytes, at)))
+    else at += zigzagBytes((zigzag = shortZigzag(bytes, at)))
     let keyStart = -1
     if (zigzag !== 1) {
       if ((zigzag & 1) !== 0) return this.#nextCarefully()
@@ -110,7 +103,7 @@ export class RecordCursor {
 
     zigzag = bytes[at]!
     if (zigzag < 0x80) at += 1
-    else at += shortZigzagBytes((zigzag = shortZigzag(bytes, at)))
+    else at += zigzagBytes((zigzag = shortZigzag(bytes, at)))
     let valueStart = -1
     if (zigzag !== 1) {
       if ((zigzag & 1) !== 0) return this.#nextCarefully()

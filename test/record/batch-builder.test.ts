@@ -4,7 +4,7 @@ import { BatchBuilder, type BatchFields } from '../../lib/record/batch-builder.t
 import { COMPRESSION_NAMES } from '../../lib/record/batch-format.ts'
 import { BatchView } from '../../lib/record/batch-view.ts'
 import { compressBatch, encodeBatch } from '../../lib/record/encode-batch.ts'
-import type { RecordInput } from '../../lib/record/record.ts'
+import type { LogRecord, RecordInput } from '../../lib/record/record.ts'
 import { expectedContent, expectedHeaders, recordInputs } from '../helpers/record-arbitraries.ts'
 
 const NOW = 1_700_000_000_123
@@ -42,21 +42,21 @@ function checkRecords(batch: BatchView, records: RecordInput[]): void {
       headers: expectedHeaders(record.headers)
     }
     for (const shown of [cursor.lazy(), { ...cursor.toRecord(), timestampExact: cursor.timestampExact }]) {
-      const { offset, timestamp, timestampExact, key, value, headers } = shown
-      const found = { offset, timestamp, timestampExact, key, value, headers }
-      if (!same(found, expected)) throw new Error(`record ${i}: ${text(found)} instead of ${text(expected)}`)
+      if (text(shown) !== text(expected)) throw new Error(`record ${i}: ${text(shown)} instead of ${text(expected)}`)
     }
   }
   if (cursor.next()) throw new Error('a record too many')
 }
 
-function text(value: unknown): string {
-  return JSON.stringify(value, (_, part) => (typeof part === 'bigint' ? `${part}n` : part))
+/** One line that two equal records share; hex, because the JSON of a Buffer is ten times as slow to make. */
+function text(record: Shown): string {
+  const { offset, timestamp, timestampExact, key, value, headers } = record
+  const hex = (bytes: Buffer | null) => (bytes === null ? null : bytes.toString('hex'))
+  const pairs = headers.map(([name, content]) => [name, hex(content)])
+  return JSON.stringify([offset, timestamp, String(timestampExact), hex(key), hex(value), pairs])
 }
 
-function same(a: unknown, b: unknown): boolean {
-  return text(a) === text(b)
-}
+type Shown = Pick<LogRecord, 'offset' | 'timestamp' | 'timestampExact' | 'key' | 'value' | 'headers'>
 
 t.test('whatever records are built come back from view, cursor, lazy and eager records', async t => {
   const property = fc.property(fc.array(recordInputs, { minLength: 1, maxLength: 12 }), records => {
@@ -70,7 +70,7 @@ t.test('whatever records are built come back from view, cursor, lazy and eager r
     checkRecords(batch, records)
     return true
   })
-  t.doesNotThrow(() => fc.assert(property, { numRuns: 1000 }))
+  t.doesNotThrow(() => fc.assert(property, { numRuns: 500 }))
 })
 
 t.test('under log append time every record has the time of the log, whatever it brought', async t => {
