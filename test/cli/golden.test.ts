@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { cp, mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { run } from '../helpers/cli.ts'
 import { fixture, tempDir } from '../helpers/paths.ts'
 
@@ -76,7 +76,7 @@ async function contents(dir: string): Promise<string[]> {
   )
 }
 
-async function checkAll(t: Tap.Test, dir: string, expectDir: string, options: { topics?: string[] }): Promise<void> {
+async function checkAll(t: Test, dir: string, expectDir: string, options: { topics?: string[] }): Promise<void> {
   await mkdir(dir, { recursive: true })
   for (const name of await readdir(expectDir)) {
     const topic = name.replace(/\.json$/, '')
@@ -86,7 +86,7 @@ async function checkAll(t: Tap.Test, dir: string, expectDir: string, options: { 
   }
 }
 
-async function checkTopic(t: Tap.Test, dir: string, expected: Expected): Promise<void> {
+async function checkTopic(t: Test, dir: string, expected: Expected): Promise<void> {
   const { topic } = expected
   const described = (await run(['topics', 'describe', topic, '--dir', dir, '--json'])).json()[0] as {
     partitions: Record<string, unknown>[]
@@ -163,8 +163,4 @@ function shorten(record: Record<string, unknown>): Record<string, unknown> {
     value: short(record['value']),
     headers
   }
-}
-
-declare namespace Tap {
-  type Test = typeof t
 }

@@ -5,7 +5,7 @@
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import type { LogConfig } from '../../lib/log/log-config.ts'
 import type { ProducerEntry } from '../../lib/log/producer-entry.ts'
 import { parseProducerSnapshot } from '../../lib/log/producer-snapshot.ts'
@@ -103,5 +103,3 @@ async function snapshot(path: string): Promise<ProducerEntry[]> {
   const entries = parseProducerSnapshot(await readFile(path))
   return entries.sort((a, b) => Number(a.producerId) - Number(b.producerId))
 }
-
-type Test = typeof t
