@@ -11,7 +11,11 @@ import type { FileHandle } from './file-system.ts'
  *
  * @throws the system's error, or {LogError} STORAGE_FAILED when a write gets nowhere without saying why.
  */
-export async function writeFully(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+export async function writeFully(
+  handle: Pick<FileHandle, 'path' | 'write'>,
+  bytes: Uint8Array,
+  position: number
+): Promise<void> {
   let written = await handle.write(bytes, position)
   while (written < bytes.byteLength) {
     const more = await handle.write(bytes.subarray(written), position + written)

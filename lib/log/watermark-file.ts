@@ -30,6 +30,8 @@
  */
 import { join } from 'node:path'
 import type { FileHandle, FileSystem } from '../fs/file-system.ts'
+import type { HandleCache } from '../fs/handle-cache.ts'
+import { type LeasableHandle, leasedHandle } from '../fs/leased-handle.ts'
 import { isSystemError } from '../fs/system-errors.ts'
 import { writeFully } from '../fs/write-fully.ts'
 import { assert } from '../util/assert.ts'
@@ -76,12 +78,14 @@ export interface WatermarkOptions {
   readonly readOnly?: boolean
   readonly permissions?: number | undefined
   readonly owner?: { readonly uid: number; readonly gid: number } | undefined
+  /** Where descriptors are borrowed from; without it the file keeps one of its own. */
+  readonly handles?: HandleCache | undefined
 }
 
 type SlotIndex = 0 | 1
 
 export class WatermarkFile {
-  readonly #handle: FileHandle
+  readonly #handle: LeasableHandle
   readonly #turn = new Turn()
   #slots: readonly [SlotContent, SlotContent] = [{ kind: 'empty' }, { kind: 'empty' }]
   /** The slot that W1 protects. */
@@ -90,7 +94,7 @@ export class WatermarkFile {
   #takenOver = false
   #failure: unknown
 
-  private constructor(handle: FileHandle) {
+  private constructor(handle: LeasableHandle) {
     this.#handle = handle
   }
 
@@ -101,8 +105,9 @@ export class WatermarkFile {
    * @throws {LogError} UNSUPPORTED_VERSION if a newer heartwood has written it; else the system's error.
    */
   static async open(fs: FileSystem, dir: string, options: WatermarkOptions = {}): Promise<WatermarkFile | undefined> {
-    const handle = await openHandle(fs, dir, options)
-    if (handle === undefined) return undefined
+    const opened = await openHandle(fs, dir, options)
+    if (opened === undefined) return undefined
+    const handle = await borrowed(opened, options)
     try {
       const file = new WatermarkFile(handle)
       await file.#readSlots()
@@ -270,6 +275,13 @@ export function parseSlot(bytes: Buffer): SlotContent {
 const isCount = (value: number | undefined): value is number => value !== undefined && value >= 0
 
 const sequenceOf = (slot: SlotContent): number => (slot.kind === 'sound' ? slot.sequence : 0)
+
+/** The opened file itself, or with a cache of descriptors one that it lends. */
+async function borrowed(opened: FileHandle, { handles, readOnly }: WatermarkOptions): Promise<LeasableHandle> {
+  if (handles === undefined) return opened
+  await opened.close()
+  return leasedHandle(handles, opened.path, readOnly === true ? 'read' : 'write')
+}
 
 async function openHandle(fs: FileSystem, dir: string, options: WatermarkOptions): Promise<FileHandle | undefined> {
   const path = join(dir, WATERMARK_FILE)

@@ -13,6 +13,7 @@ import { PartitionLog } from '../log/partition-log.ts'
 import type { RecoveryReport } from '../log/recovery-report.ts'
 import { publish } from '../util/diagnostics.ts'
 import { LogError } from '../util/errors.ts'
+import { Permits } from '../util/permits.ts'
 import { attributesFrom, type DataDirectory } from './data-directory.ts'
 import type { PartitionFolder } from './directory-listing.ts'
 import { readPartitionMetadata } from './partition-metadata.ts'
@@ -51,10 +52,14 @@ const LASTING: ReadonlySet<string> = new Set([
   'UNSAFE_PATH'
 ])
 
+/** A log that is being opened has files open that the cache of handles knows nothing of. */
+const LOGS_OPENING = 8
+
 export class LogTable {
   readonly #options: LogTableOptions
   readonly #topics = new Map<string, Map<number, LogSlot>>()
   readonly #seen = new Set<LogSlot>()
+  readonly #opening = new Permits(LOGS_OPENING)
 
   constructor(options: LogTableOptions) {
     this.#options = options
@@ -115,9 +120,11 @@ export class LogTable {
     if (slot.log?.condition === 'closed') await this.settle(slot)
     if (slot.log !== undefined) return slot.log
     if (slot.failure !== undefined) throw slot.failure
-    slot.opening ??= this.#open(slot, config, recovering).finally(() => {
-      slot.opening = undefined
-    })
+    slot.opening ??= this.#opening
+      .run(() => this.#open(slot, config, recovering))
+      .finally(() => {
+        slot.opening = undefined
+      })
     return slot.opening
   }
 

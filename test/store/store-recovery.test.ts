@@ -210,7 +210,8 @@ t.test('a store that cannot write its checkpoints says so and still lets go of t
   const store = await Store.open('/data', { fs })
   await (await store.openLog('orders', 0)).append([{ value: 'a' }])
   fs.onCall = ({ operation, path }) => {
-    if (operation === 'open' && path.endsWith('.tmp')) throw Object.assign(new Error('ENOSPC: full'), { code: 'ENOSPC' })
+    if (operation === 'open' && path.endsWith('.tmp'))
+      throw Object.assign(new Error('ENOSPC: full'), { code: 'ENOSPC' })
     return undefined
   }
   await t.rejects(store.checkpoint(), { code: 'NO_SPACE' })
