@@ -29,6 +29,8 @@ export class IndexBuilder {
   readonly times: TimeIndex
   #largest: TimestampOffset | undefined
   #lastIndexedPosition: number
+  /** Of the batch added last, as far as known. */
+  #lastPosition: number
 
   /** @param largest - the largest timestamp of what the indexes cover. */
   constructor(offsets: OffsetIndex, times: TimeIndex, largest: TimestampOffset | undefined = times.last) {
@@ -36,6 +38,7 @@ export class IndexBuilder {
     this.times = times
     this.#largest = largest
     this.#lastIndexedPosition = offsets.entryCount === 0 ? 0 : offsets.positionAt(offsets.entryCount - 1)
+    this.#lastPosition = offsets.entryCount === 0 ? -1 : this.#lastIndexedPosition
   }
 
   static empty(baseOffset: number): IndexBuilder {
@@ -56,9 +59,12 @@ export class IndexBuilder {
 
   /**
    * Takes a batch into account that is in the file already. Where an index is full, it lags behind, which is allowed:
-   * the bytes cannot be taken back.
+   * the bytes cannot be taken back. One that was added already is passed over: a rebuild beside a write may come
+   * upon the batch before the writer tells of it.
    */
   add(position: number, lastOffset: number, maxTimestamp: Timestamp, limits: IndexLimits): void {
+    if (position <= this.#lastPosition) return
+    this.#lastPosition = position
     this.noteTimestamp(maxTimestamp, lastOffset)
     if (position - this.#lastIndexedPosition <= limits.indexIntervalBytes || this.room(limits) <= 0) return
     this.offsets.append(lastOffset, position)

@@ -215,6 +215,8 @@ export class IndexFile {
           lease.release()
         }
       } catch (error) {
+        // What the disk has of it is unknown now, and a later sync would not tell: it is written anew.
+        this.#replace = true
         throw toLogError(error, 'sync', this.#path)
       }
       this.#unsynced = false

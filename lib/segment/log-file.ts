@@ -176,6 +176,7 @@ export class LogFile {
 
   /** Takes preallocated room back. */
   async trim(): Promise<void> {
+    this.#refuseBroken('close')
     if (this.#length > this.#size) await this.cutTo(this.#size)
   }
 

@@ -9,8 +9,8 @@ import { type BatchVisitor, buildFromLog, type RebuildResult, walkBatches } from
 import type { ReadRange, SegmentEnv } from './segment-types.ts'
 import type { TimeIndex, TimestampOffset } from './time-index.ts'
 
-/** A range is never longer than this beyond what was asked for, however far an index lags. */
-const LARGEST_RANGE_BYTES = 8 * MiB
+/** Behind the last entry no range is longer than this, unless more was asked for. An index that lags more is none. */
+const LARGEST_UNINDEXED_BYTES = 8 * MiB
 
 /** In place of a timestamp, where there is none: as opposed to `undefined`, which is "not known yet". */
 type None = 'none'
@@ -73,9 +73,9 @@ export class SegmentLookup {
     const count = index.countAtOrBelow(offset)
     const from = count === 0 ? 0 : index.positionAt(count - 1)
     const startsAtLatest = count < index.entryCount ? index.positionAt(count) : from
-    const endsAtLatest = count + 1 < index.entryCount ? index.positionAt(count + 1) : size
-    const wanted = Math.max(endsAtLatest, startsAtLatest + maxBytes)
-    const to = Math.min(size, wanted, from + Math.max(LARGEST_RANGE_BYTES, maxBytes))
+    const isBounded = count + 1 < index.entryCount
+    const endsAtLatest = isBounded ? index.positionAt(count + 1) : from + LARGEST_UNINDEXED_BYTES
+    const to = Math.min(size, Math.max(endsAtLatest, startsAtLatest + maxBytes))
     return { from, to: Math.max(from, to), lastOffset: count === 0 ? undefined : index.offsetAt(count - 1) }
   }
 
@@ -152,18 +152,25 @@ export class SegmentLookup {
     this.#largest = undefined
   }
 
-  /** The log was cut, and the indexes with it: what is known about its timestamps is found out anew. */
-  async wasCut(): Promise<void> {
+  /**
+   * The log was cut, and the indexes with it: what is known about its end is found out anew.
+   *
+   * @returns one past the last offset that is left.
+   */
+  async wasCut(): Promise<number> {
     const { offsets, times } = this.#builder as IndexBuilder
     if (this.#log.size === 0) this.#first = undefined
     // The time index knows the largest timestamp only up to the last entry; the batches behind it are looked at.
     const shorter = new IndexBuilder(offsets, times)
     const from = offsets.entryCount === 0 ? 0 : offsets.positionAt(offsets.entryCount - 1)
+    let nextOffset = this.#baseOffset
     await walkBatches(this.#log, from, ({ lastOffset }, timestamp) => {
       shorter.noteTimestamp(timestamp, lastOffset)
+      nextOffset = lastOffset + 1
       return true
     })
     this.startBuilding(shorter, { rebuilt: false })
+    return nextOffset
   }
 
   /** Builds both indexes anew, in memory; the files get them with the next flush. */
@@ -195,7 +202,7 @@ export class SegmentLookup {
       const index = await this.#indexes.loadOffsets(this.#log.size, this.#trust)
       const covered = index.entryCount === 0 ? 0 : index.positionAt(index.entryCount - 1)
       const lag = this.#log.size - covered
-      if (lag <= Math.max(LARGEST_RANGE_BYTES, 4 * this.#env.config().indexIntervalBytes)) return index
+      if (lag <= Math.max(LARGEST_UNINDEXED_BYTES, 4 * this.#env.config().indexIntervalBytes)) return index
       await this.rebuildDamaged(`the offset index lags ${lag} bytes behind its log`)
     } catch (error) {
       if (!isLogError(error, 'CORRUPT_FILE')) throw error

@@ -34,33 +34,45 @@ export interface RebuildOptions {
   readonly visit?: BatchVisitor | undefined
 }
 
-/** Builds the offset and the time index from the batches of a log, up to the first that does not hold. */
+/**
+ * Builds the offset and the time index from the batches of a log, up to the first that does not hold. What is written
+ * meanwhile is taken along, so that whoever uses the builder at once has all of the log in it.
+ */
 export async function buildFromLog(
   log: LogFile,
   { baseOffset, limits, checkCrc, visit }: RebuildOptions
 ): Promise<{ builder: IndexBuilder; result: RebuildResult }> {
   const builder = IndexBuilder.empty(baseOffset)
-  const { size } = log
-  const scanner = new BatchScanner(log, { to: size, checkCrc, reuseBuffer: true })
   let nextOffset = baseOffset
-  while (await scanner.fill()) {
-    for (let batch = scanner.next(); batch !== undefined; batch = scanner.next()) {
-      const wrong = whatIsWrong(batch, nextOffset, baseOffset)
-      if (wrong !== undefined) {
-        scanner.refuse(wrong)
-        break
+  let end: ScanEnd = { kind: 'end', position: 0 }
+  while (end.kind === 'end' && end.position < log.size) {
+    const scanner = new BatchScanner(log, { from: end.position, to: log.size, checkCrc, reuseBuffer: true })
+    while (await scanner.fill()) {
+      for (let batch = scanner.next(); batch !== undefined; batch = scanner.next()) {
+        const wrong = whatIsWrong(batch, nextOffset, baseOffset)
+        if (wrong !== undefined) {
+          scanner.refuse(wrong)
+          break
+        }
+        builder.add(scanner.position, batch.lastOffset, maxTimestampAt(batch.bytes, batch.start), limits)
+        nextOffset = batch.lastOffset + 1
+        const visited = visit?.(batch, scanner.position)
+        if (visited !== undefined) await visited
       }
-      builder.add(scanner.position, batch.lastOffset, maxTimestampAt(batch.bytes, batch.start), limits)
-      nextOffset = batch.lastOffset + 1
-      const visited = visit?.(batch, scanner.position)
-      if (visited !== undefined) await visited
     }
+    end = scanner.end as ScanEnd
+    // The file is shorter than it is said to be: nothing more will come.
+    if (end.kind === 'end' && end.position < log.size && (await isCut(log, end.position))) break
   }
+  const { kind, position, reason } = end
+  const zerosToEnd = reason === 'zeros' && (await isZeroFilled(log, position, log.size))
   builder.finish()
-  const { kind, position, reason } = scanner.end as ScanEnd
-  const zerosToEnd = reason === 'zeros' && (await isZeroFilled(log, position, size))
   const result = { validBytes: position, end: kind, position, nextOffset, zerosToEnd }
   return { builder, result: reason === undefined ? result : { ...result, reason } }
+}
+
+async function isCut(log: LogFile, position: number): Promise<boolean> {
+  return (await log.read(Buffer.alloc(1), position)) === 0
 }
 
 /** The CRC does not cover the base offset: what it says must fit what comes before. */

@@ -164,8 +164,10 @@ export class Segment {
     assertFits(this, bytes, batches)
     this.#writing = true
     try {
-      const builder = this.#lookup.builder ?? (await this.#lookup.activate())
+      if (this.#lookup.builder === undefined) await this.#lookup.activate()
       await this.#log.append(bytes)
+      // Asked for only now: a rebuild may have put another one in place while we wrote.
+      const builder = this.#lookup.builder ?? (await this.#lookup.activate())
       if (start === 0) this.#lookup.noteFirst((batches[0] as BatchFacts).maxTimestamp)
       const limits = this.#env.config()
       for (const { position, lastOffset, maxTimestamp } of batches) {
@@ -365,8 +367,7 @@ export class Segment {
     if (batch === undefined) return this.size
     await this.#log.cutTo(batch.position)
     await this.#log.sync()
-    await this.#lookup.wasCut()
-    this.nextOffset = batch.baseOffset
+    this.nextOffset = await this.#lookup.wasCut()
     return this.size
   }
 
@@ -417,23 +418,26 @@ export class Segment {
 
   /** @param clean - finishes the segment first; otherwise files stay as they are. */
   async close({ clean }: { clean: boolean }): Promise<void> {
-    if (clean && !this.#readOnly && !this.#deleted) await this.finish()
-    this.#log.letGo()
-    await this.#env.handles.forget(this.path)
-    await this.#indexes.close()
-    this.#lookup.drop()
+    try {
+      if (clean && !this.#readOnly && !this.#deleted) await this.finish()
+    } finally {
+      this.#log.letGo()
+      await this.#env.handles.forget(this.path)
+      await this.#indexes.close()
+      this.#lookup.drop()
+    }
   }
 
   /** Removes the files. Reads under way finish; later ones fail. The caller syncs the folder. */
   async delete(): Promise<void> {
     assert(!this.#readOnly, 'a read-only segment is not removed')
-    this.#deleted = true
-    this.#log.letGo()
     try {
       await this.#env.fs.unlink(this.path)
     } catch (error) {
       if (!isSystemError(error, 'ENOENT')) throw toLogError(error, 'remove', this.path)
     }
+    this.#deleted = true
+    this.#log.letGo()
     await this.#env.handles.forget(this.path)
     await this.#indexes.unlink()
     this.#lookup.drop()
