@@ -72,6 +72,8 @@ const F1: [string, Check][] = [
         assert.equal(handle.writeSync(Buffer.from('XY'), 2), 2)
         assert.equal(String(await contentOf(handle)), 'abXYef')
         assert.equal(await handle.write(Buffer.alloc(0), 3), 0)
+        assert.equal(await handle.write(Buffer.alloc(0), 300), 0)
+        assert.equal((await handle.stat()).size, 6, 'nothing written behind the end is nothing')
       })
     }
   ],

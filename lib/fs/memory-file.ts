@@ -58,6 +58,8 @@ export class MemoryFile {
   }
 
   write(source: Uint8Array, position: number): void {
+    // As with pwrite(2): no bytes at a position behind the end do not grow the file.
+    if (source.byteLength === 0) return
     const end = position + source.byteLength
     this.#reserve(end)
     this.#touch(position, end)

@@ -24,7 +24,7 @@
  * threads and second copies of this module, which a record lock cannot tell apart. Not across an NFS mount.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtemp, open, readdir, rename, rm, symlink, unlink } from 'node:fs/promises'
+import { lstat, mkdtemp, open, readdir, rename, rm, symlink, unlink } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -41,6 +41,8 @@ const ANSWER_TIMEOUT_MS = 500
 const MAX_ANSWER_BYTES = 1024
 /** Claimants step back for a few milliseconds each, so this is reached only when one of them hangs. */
 const CONTENTION_TIMEOUT_MS = 10_000
+/** Far longer than it takes from bind to listen, whatever the load. */
+const UNFINISHED_MS = 60_000
 
 type ClaimState = 'claiming' | 'holding'
 
@@ -72,6 +74,7 @@ export async function acquireSocketLock(directory: string): Promise<SocketLock> 
     for (;;) {
       await refuseHolder(directory, await liveClaims(directory, door))
       const claim = await makeClaim(directory, door)
+      if (claim === undefined) continue
       const won = await contend(directory, door, claim, deadline).catch(async error => {
         await withdraw(directory, claim)
         throw error
@@ -139,7 +142,8 @@ async function describeClaim(directory: string, claim: LiveClaim): Promise<LockH
   return { ...(await describeProcess(pid)), kind: 'heartwood' }
 }
 
-async function makeClaim(directory: string, door: Door): Promise<Claim> {
+/** `undefined` when somebody took it for half a claim of a dead process and cleared it away. */
+async function makeClaim(directory: string, door: Door): Promise<Claim | undefined> {
   const id = randomBytes(12).toString('hex')
   const unfinished = `${PREFIX}new-${id}`
   const claim: Claim = { name: `${PREFIX}${id}`, server: createServer(), state: 'claiming' }
@@ -148,11 +152,14 @@ async function makeClaim(directory: string, door: Door): Promise<Claim> {
     // What is written stays readable for the other side; its slowness shall not keep us from closing.
     socket.end(JSON.stringify({ pid: process.pid, state: claim.state }), () => socket.destroy())
   })
+  let listened = false
   try {
     await listen(claim.server, door.pathOf(unfinished))
+    listened = true
     await rename(join(directory, unfinished), join(directory, claim.name))
   } catch (error) {
     await closeServer(claim.server)
+    if (listened && systemCode(error) === 'ENOENT') return undefined
     throw toLogError(error, 'make a lock socket in', directory)
   }
   claim.server.on('error', () => undefined)
@@ -197,13 +204,17 @@ async function ask(directory: string, name: string, path: string, cleanUp: boole
 }
 
 /**
- * Half a claim of a process that was killed. Between bind and listen a live one looks the same; it loses its name
- * then, fails and says so, which no lock depends on. A millisecond's window, once in a kill, is rare enough.
+ * Half a claim of a process that was killed in the middle. Between bind and listen a live one looks just like it, and
+ * on a busy machine that can last; so only an old one goes. A live one that loses its name all the same makes another.
  */
 async function clearUnfinished(directory: string, name: string, door: Door): Promise<undefined> {
-  if ((await converse(door.pathOf(name))) !== 'dead') return
-  await pause(50)
-  if ((await converse(door.pathOf(name))) === 'dead') await unlink(join(directory, name)).catch(() => undefined)
+  const path = join(directory, name)
+  const made = await lstat(path).then(
+    stats => stats.mtimeMs,
+    () => undefined
+  )
+  if (made === undefined || Math.abs(Date.now() - made) < UNFINISHED_MS) return
+  if ((await converse(door.pathOf(name))) === 'dead') await unlink(path).catch(() => undefined)
 }
 
 /**

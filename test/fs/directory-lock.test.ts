@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chmod, mkdir, readdir, readFile, stat, symlink, unlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, stat, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -104,6 +104,10 @@ t.test('half a claim of somebody killed in the middle is cleared away', async t 
   const folder = await tempDir(t)
   const name = `.heartwood-lock-new-${'a'.repeat(24)}`
   await writeFile(join(folder, name), '')
+  const fresh = await lockDirectory(folder)
+  await fresh.release()
+  t.strictSame((await readdir(folder)).sort(), [name, '.lock'], 'not while its maker may be at work')
+  await utimes(join(folder, name), 1, 1)
   const lock = await lockDirectory(folder)
   await lock.release()
   t.strictSame(await readdir(folder), ['.lock'])

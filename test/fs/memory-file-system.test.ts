@@ -152,7 +152,7 @@ t.test(
           if (each.kind === 'write') {
             const grown = Buffer.alloc(Math.max(present.length, each.length === 0 ? 0 : each.at + each.length))
             present.copy(grown)
-            grown.fill(each.byte, each.at, each.at + each.length)
+            if (each.length > 0) grown.fill(each.byte, each.at, each.at + each.length)
             present = grown
             await writeFully(handle, Buffer.alloc(each.length, each.byte), each.at)
           } else if (each.kind === 'truncate') {
