@@ -3,6 +3,7 @@ import { LogError } from '../util/errors.ts'
 import { nearestInt64, readInt64, tryReadInt64 } from '../util/int64.ts'
 import {
   ATTRIBUTES_AT,
+  BASE_OFFSET_AT,
   BASE_SEQUENCE_AT,
   BASE_TIMESTAMP_AT,
   COMPRESSION_MASK,
@@ -35,7 +36,7 @@ const MAX_INT32 = 2 ** 31 - 1
 
 /**
  * The header of one whole record batch of magic 2, read where it lies. Copies nothing, keeps a reference to `bytes`,
- * and shows the fields as they are at the moment of asking.
+ * and shows the fields as they are at the moment of asking: those that batch-edit.ts sets show at once.
  *
  * Until `verify` or `isSound` has said so, every field is a claim: the constructor checks only what it takes to find
  * the batch's end, and that its base offset is one.
@@ -46,7 +47,6 @@ export class BatchView {
   readonly start: number
   /** Bytes of the whole batch. */
   readonly size: number
-  readonly baseOffset: number
 
   /**
    * @param bytes - holds the batch; may hold more, before and behind it.
@@ -79,12 +79,15 @@ export class BatchView {
       const message = `base offset ${exact} is outside 0 ... 2^53 - 1`
       throw new LogError('CORRUPT_MESSAGE', message, { start, baseOffset: exact })
     }
-    this.baseOffset = baseOffset
   }
 
   /** Position behind the batch's last byte. */
   get end(): number {
     return this.start + this.size
+  }
+
+  get baseOffset(): number {
+    return readInt64(this.bytes, this.start + BASE_OFFSET_AT)
   }
 
   /** Last offset that the batch occupies, inclusive; compaction may have removed the record itself. */
