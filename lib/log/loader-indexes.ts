@@ -67,16 +67,21 @@ async function doubtTransactionIndex(fs: FileSystem, path: string, baseOffset: n
   }
 }
 
-/** The last entry of an offset index; `undefined` if there is none or its file is not a row of whole entries. */
-export async function lastIndexEntry(fs: FileSystem, dir: string, baseOffset: number): Promise<LastEntry | undefined> {
+/** The last entry of an offset index; `none` if it is empty or missing, `doubtful` if that is no entry. */
+export async function lastIndexEntry(
+  fs: FileSystem,
+  dir: string,
+  baseOffset: number
+): Promise<LastEntry | 'none' | 'doubtful'> {
   const path = join(dir, segmentFileName(baseOffset, OFFSET_INDEX_SUFFIX))
   const stat = await fs.stat(path)
-  if (stat === undefined || stat.size < OFFSET_ENTRY_BYTES || stat.size % OFFSET_ENTRY_BYTES !== 0) return undefined
+  if (stat === undefined || stat.size === 0) return 'none'
+  if (stat.size % OFFSET_ENTRY_BYTES !== 0) return 'doubtful'
   const bytes = await readRange(fs, path, stat.size - OFFSET_ENTRY_BYTES, OFFSET_ENTRY_BYTES)
-  if (bytes.length < OFFSET_ENTRY_BYTES) return undefined
+  if (bytes.length < OFFSET_ENTRY_BYTES) return 'doubtful'
   const relative = bytes.readInt32BE(0)
   const position = bytes.readInt32BE(4)
-  return relative < 0 || position <= 0 ? undefined : { offset: baseOffset + relative, position }
+  return relative < 0 || position <= 0 ? 'doubtful' : { offset: baseOffset + relative, position }
 }
 
 /**

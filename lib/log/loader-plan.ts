@@ -121,12 +121,13 @@ async function findCleanEnd(
   base: number,
   to: number
 ): Promise<{ scan: ScanOutcome; indexTrusted: boolean }> {
-  const { fs, dir, epochAt } = context
+  const { fs, dir, epochAt, watermark } = context
+  const mark = watermark?.segmentBaseOffset === base ? watermark.position : undefined
   const handle = await fs.open(logPath(dir, base), 'read')
   try {
-    const options = { baseOffset: base, to, nextOffset: base, epochAt }
+    const options = { baseOffset: base, to, nextOffset: base, epochAt, mark }
     const entry = await lastIndexEntry(fs, dir, base)
-    if (entry !== undefined && entry.position < to) {
+    if (typeof entry === 'object' && entry.position < to) {
       let firstLastOffset: number | undefined
       const visit = (batch: BatchView): void => {
         firstLastOffset ??= batch.lastOffset
@@ -134,8 +135,8 @@ async function findCleanEnd(
       const scan = await scanLogFile(handle, { ...options, from: entry.position, visit })
       if (firstLastOffset === entry.offset) return { scan: count(context, scan), indexTrusted: true }
     }
-    const indexTrusted = entry === undefined
-    return { scan: count(context, await scanLogFile(handle, { ...options, from: 0 })), indexTrusted }
+    const scan = await scanLogFile(handle, { ...options, from: 0 })
+    return { scan: count(context, scan), indexTrusted: entry === 'none' }
   } finally {
     await handle.close()
   }
@@ -240,7 +241,7 @@ class UncleanPlan {
    * @throws {LogError} CORRUPT_LOG if it cannot have been a crash that made it so.
    */
   async #isBadJunction(index: number): Promise<boolean> {
-    const { bases, watermark, compacted, report } = this.#context
+    const { bases, watermark, report } = this.#context
     const base = bases[index] as number
     const next = this.#next
     if (base === next) return false
@@ -254,9 +255,9 @@ class UncleanPlan {
     }
     const isBelow = watermark !== undefined && next < watermark.offset
     if (base > next) {
-      // A rewrite by compaction may end before the next segment begins. Above the watermark nothing was rewritten, so
-      // that what is missing there is what a crash took.
-      if (watermark !== undefined && !isBelow && !compacted) return true
+      // A rewrite by compaction may end before the next segment begins. Above the watermark nothing was rewritten yet,
+      // so that what is missing there is what a crash took.
+      if (watermark !== undefined && !isBelow) return true
       noteGap(report, { segment: previous.baseOffset, fromOffset: next, toOffset: base, count: 1 })
       return false
     }

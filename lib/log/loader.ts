@@ -12,6 +12,7 @@
  */
 import { dirname } from 'node:path'
 import { isSystemError, toLogError } from '../fs/system-errors.ts'
+import { segmentFileName, TRANSACTION_INDEX_SUFFIX } from '../segment/file-names.ts'
 import { Segment } from '../segment/segment.ts'
 import { isLogError, LogError } from '../util/errors.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
@@ -107,9 +108,10 @@ class Loader {
   }
 
   async #openWatermark(): Promise<Watermark | undefined> {
-    const { fs, dir } = this.#options
+    const { fs, dir, handles } = this.#options
     try {
-      this.#watermarkFile = await WatermarkFile.open(fs, dir, { readOnly: this.#readOnly, ...this.#replaceOptions })
+      const options = { readOnly: this.#readOnly, handles, ...this.#replaceOptions }
+      this.#watermarkFile = await WatermarkFile.open(fs, dir, options)
     } catch (error) {
       // A newer release's watermark is none of a reader's business; whoever writes must not go past it.
       if (!this.#readOnly || !isLogError(error, 'UNSUPPORTED_VERSION')) throw error
@@ -184,8 +186,8 @@ class Loader {
   /** Durably: once what it contradicts is changed, nothing would show that it is out of date. */
   async #forgetWatermark(): Promise<void> {
     const { fs, dir } = this.#options
-    if (this.#readOnly) return
-    await this.#watermarkFile?.close()
+    if (this.#readOnly || this.#watermarkFile === undefined) return
+    await this.#watermarkFile.close()
     this.#watermarkFile = undefined
     await fs.unlink(`${dir}/${WATERMARK_FILE}`)
     await fs.syncDirectory(dir)
@@ -279,8 +281,11 @@ class Loader {
       const doubts = scanned ? ALL_DOUBTS : await doubtIndexes(fs, dir, { baseOffset, names })
       if (doubts.offsetIndex || doubts.timeIndex) await this.#rebuildIndexes(segment, doubts)
       if (doubts.transactionIndex) {
-        const aborted = scanned ? plan.aborted : await this.#findAborted(plan, baseOffset, next)
-        await this.#rebuildTransactions(segment, aborted)
+        const found = scanned ? plan.aborted : await this.#findAborted(plan, baseOffset, next)
+        const aborted = found.filter(({ segment }) => segment === baseOffset)
+        // Most segments have no such file, and get none.
+        const exists = names.has(segmentFileName(baseOffset, TRANSACTION_INDEX_SUFFIX))
+        if (exists || aborted.length > 0) await this.#rebuildTransactions(segment, aborted)
       }
       segment.nextOffset = next
       const isRebuilt = doubts.offsetIndex || doubts.timeIndex || doubts.transactionIndex
@@ -309,7 +314,7 @@ class Loader {
 
   async #rebuildTransactions(segment: Segment, aborted: readonly FoundAbort[]): Promise<void> {
     segment.resetTransactions()
-    for (const found of aborted) if (found.segment === segment.baseOffset) await segment.appendAborted(found.entry)
+    for (const { entry } of aborted) await segment.appendAborted(entry)
     this.#report.rebuilt('transaction-index', segment.baseOffset)
   }
 
@@ -411,7 +416,8 @@ class Loader {
       level: ackLevelOf(config.durability),
       syncFailed: false
     }
-    this.#watermarkFile ??= await WatermarkFile.open(fs, dir, { create: true, ...this.#replaceOptions })
+    const { handles } = this.#options
+    this.#watermarkFile ??= await WatermarkFile.open(fs, dir, { create: true, handles, ...this.#replaceOptions })
     const file = this.#watermarkFile as WatermarkFile
     const present = file.read()
     if (present !== undefined && isSameWatermark(present, target)) return

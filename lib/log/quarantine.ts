@@ -191,26 +191,27 @@ async function eachStretch(
 
 async function surveyRange(cut: CutRange): Promise<Survey> {
   let contentEnd = cut.from
-  let contentBytes = 0
-  let zeroBytes = 0
+  let holeBytes = 0
+  let holeBytesWithin = 0
   let digest = 0
   const link = Buffer.alloc(16)
   await eachStretch(cut, cut.to, (bytes, position, zeros) => {
     if (zeros) {
-      zeroBytes += bytes.length
+      holeBytes += bytes.length
       return
     }
     let length = bytes.length
     while (bytes[length - 1] === 0) length -= 1
     contentEnd = position + length
-    contentBytes += bytes.length
+    holeBytesWithin = holeBytes
     // A chain over the stretches: where each lies, and what it holds.
     link.writeUInt32BE(digest, 0)
     link.writeUInt32BE(crc32c(bytes, 0, bytes.length), 4)
     link.writeDoubleBE(position, 8)
     digest = crc32c(link, 0, link.length)
   })
-  return { contentEnd, contentBytes, zeroBytes, digest }
+  const contentBytes = contentEnd - cut.from - holeBytesWithin
+  return { contentEnd, contentBytes, zeroBytes: cut.to - cut.from - contentBytes, digest }
 }
 
 async function copyContent(cut: CutRange, end: number, handle: FileHandle): Promise<void> {

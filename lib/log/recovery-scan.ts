@@ -18,6 +18,7 @@ import { LogError } from '../util/errors.ts'
 import { MiB } from '../util/sizes.ts'
 
 const CHUNK_BYTES = 1 * MiB
+const UNKNOWN_EPOCH = -1
 const MAX_RELATIVE_OFFSET = 2 ** 31 - 1
 /** More are counted, not listed. */
 const MAX_GAPS_LISTED = 100
@@ -177,7 +178,8 @@ class LogFileScan {
       return `offset ${lastOffset} does not fit into the segment of ${this.#options.baseOffset}`
     }
     const epoch = batch.partitionLeaderEpoch
-    const known = epoch < 0 ? undefined : this.#options.epochAt?.(baseOffset)
+    if (epoch < UNKNOWN_EPOCH) return `leader epoch ${epoch}`
+    const known = epoch === UNKNOWN_EPOCH ? undefined : this.#options.epochAt?.(baseOffset)
     if (known !== undefined && known !== epoch) return `leader epoch ${epoch} where ${known} is recorded`
     return undefined
   }
