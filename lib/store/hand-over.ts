@@ -136,7 +136,7 @@ async function handOverPartition(
       owner: attributes.owner
     })
     await theirs.table.letGo(target)
-    await removeFiles(fs, to, file => parseSegmentFileName(file) !== undefined || isDescription(file))
+    await removeFiles(fs, to, isReplaced)
     for (const file of files) await fs.rename(path(file + INCOMING_SUFFIX), path(file))
     await fs.syncDirectory(to)
     return lowered
@@ -160,6 +160,8 @@ async function rebuild(
   directory.checkpoint('logStart').set(folder.name, logStartOffset > 0 ? logStartOffset : undefined)
   await directory.saveCheckpoints()
   slot.clean = false
+  // Of what an interrupted hand-over had left.
+  slot.failure = undefined
   const log = await table.open(slot, () => topics.config(folder.topic))
   const segments = log.segments()
   const bytes = segments.reduce((sum, segment) => sum + segment.bytes, 0)
@@ -187,10 +189,10 @@ async function targetEpoch({ fs }: HandOverSide, { directory, folder }: LogSlot)
   return epoch === null ? 0 : Number(epoch[1])
 }
 
-/** What describes the files that are being replaced: the broker's epochs of an empty log, our own side-cars. */
-function isDescription(file: string): boolean {
+/** The empty log and what describes it: the broker's epochs, our own side-cars. */
+function isReplaced(file: string): boolean {
   if (file === HAND_OVER_NOTE || file.endsWith(INCOMING_SUFFIX)) return false
-  return file === LEADER_EPOCHS || file.startsWith('heartwood-')
+  return parseSegmentFileName(file) !== undefined || file === LEADER_EPOCHS || file.startsWith('heartwood-')
 }
 
 async function copyIn(
