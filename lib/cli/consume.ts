@@ -26,6 +26,9 @@ export interface ConsumeOptions extends DirOption {
   readonly encoding: Encoding
 }
 
+/** Read ahead at a time: small, because memory is what a pipe's user notices. */
+const READ_BYTES = 256 * 1024
+
 type Print = (record: LazyRecord) => Promise<void> | undefined
 
 export async function consume(options: ConsumeOptions, context: Context): Promise<number> {
@@ -82,7 +85,7 @@ async function printRange(
 ): Promise<void> {
   const { interrupted } = context.terminal
   const print = printer(topic, log.partition, options, context)
-  const stream = log.records({ ...range, isolation: options.isolation, signal: interrupted })
+  const stream = log.records({ ...range, isolation: options.isolation, signal: interrupted, maxBytes: READ_BYTES })
   for await (const page of stream.pages()) {
     for (const record of page) {
       if (state.left <= 0 || interrupted.aborted) return
@@ -125,10 +128,10 @@ function printer(topic: string, partition: number, options: ConsumeOptions, cont
     return record => {
       const what = `${topic}-${partition}: the record at offset ${record.offset}`
       if (printKey) {
-        void out.write(plainValue(record.key, encoding, `${what}: its key`))
-        void out.write(keySeparator)
+        out.add(plainValue(record.key, encoding, `${what}: its key`))
+        out.add(keySeparator)
       }
-      void out.write(plainValue(record.value, encoding, what))
+      out.add(plainValue(record.value, encoding, what))
       return out.write('\n')
     }
   }

@@ -17,12 +17,17 @@ export interface Terminal {
   readonly interrupted: AbortSignal
 }
 
-const FLUSH_BYTES = 64 * KiB
+const BUFFER_BYTES = 128 * KiB
 
 export class Output {
   readonly #stream: Writable
-  #parts: (string | Uint8Array)[] = []
-  #size = 0
+  /** Buffers go round: nothing is left for the garbage collector per record. */
+  #buffer: Buffer = Buffer.allocUnsafe(BUFFER_BYTES)
+  #spare: Buffer | undefined
+  #used = 0
+  /** What did not fit behind the rest, in order; goes after it. */
+  #large: Buffer[] = []
+  #flushing: Promise<void> = Promise.resolve()
   #closed = false
 
   constructor(stream: Writable) {
@@ -33,11 +38,23 @@ export class Output {
     })
   }
 
-  /** Adds text or bytes. Returns a promise when the caller must wait before adding more. */
+  /** Adds a part of a line: text or bytes, which are copied. */
+  add(part: string | Uint8Array): void {
+    const bound = typeof part === 'string' ? part.length * 3 : part.length
+    if (this.#large.length > 0 || bound > this.#buffer.length - this.#used) {
+      this.#large.push(typeof part === 'string' ? Buffer.from(part) : Buffer.from(part))
+    } else if (typeof part === 'string') {
+      this.#used += this.#buffer.write(part, this.#used)
+    } else {
+      this.#buffer.set(part, this.#used)
+      this.#used += part.length
+    }
+  }
+
+  /** Adds the end of a line. Returns a promise when the caller must wait before it goes on. */
   write(part: string | Uint8Array): Promise<void> | undefined {
-    this.#parts.push(part)
-    this.#size += part.length
-    return this.#size >= FLUSH_BYTES ? this.flush() : undefined
+    this.add(part)
+    return this.#large.length > 0 || this.#used > BUFFER_BYTES / 2 ? this.flush() : undefined
   }
 
   /** One JSON object on a line of its own. */
@@ -45,13 +62,26 @@ export class Output {
     return this.write(`${JSON.stringify(value)}\n`)
   }
 
-  /** Resolves when everything has been taken by the stream. */
-  async flush(): Promise<void> {
+  /** Resolves when everything added so far has been taken by the stream. */
+  flush(): Promise<void> {
+    const flushed = this.#flushing.then(() => this.#send())
+    this.#flushing = flushed.catch(() => {})
+    return flushed
+  }
+
+  async #send(): Promise<void> {
+    const buffer = this.#buffer
+    const parts = [...(this.#used > 0 ? [buffer.subarray(0, this.#used)] : []), ...this.#large]
+    this.#large = []
+    this.#used = 0
+    this.#buffer = this.#spare ?? Buffer.allocUnsafe(BUFFER_BYTES)
+    this.#spare = undefined
+    for (const part of parts) await this.#sendPart(part)
+    this.#spare = buffer
+  }
+
+  async #sendPart(bytes: Uint8Array): Promise<void> {
     if (this.#closed) throw new ClosedPipe()
-    if (this.#size === 0) return
-    const bytes = joined(this.#parts)
-    this.#parts = []
-    this.#size = 0
     await new Promise<void>((resolve, reject) => {
       this.#stream.write(bytes, error => {
         if (error === null || error === undefined) resolve()
@@ -60,9 +90,4 @@ export class Output {
       })
     })
   }
-}
-
-function joined(parts: readonly (string | Uint8Array)[]): Uint8Array {
-  if (parts.every(part => typeof part === 'string')) return Buffer.from(parts.join(''))
-  return Buffer.concat(parts.map(part => (typeof part === 'string' ? Buffer.from(part) : part)))
 }
