@@ -289,14 +289,14 @@ export class BatchBuilder {
     const bytes = this.#bytes
     const keyLength = key === null || key === undefined ? -1 : key.length
     const valueLength = value === null || value === undefined ? -1 : value.length
-    const content = Math.max(keyLength, 0) + Math.max(valueLength, 0)
+    const keyZigzag = (keyLength << 1) ^ (keyLength >> 31)
+    const valueZigzag = (valueLength << 1) ^ (valueLength >> 31)
+    const content = (keyZigzag >>> 1) + (valueZigzag >>> 1)
     let at = this.#at
-    assert(content <= this.#limit - at - MAX_RECORD_OVERHEAD, 'the caller asked sizeBound() first')
+    assert(keyLength + valueLength <= this.#limit - at - MAX_RECORD_OVERHEAD, 'the caller asked sizeBound() first')
     // Zigzag forms throughout: V8 inlines only so much into one function, and this is what it should be spent on.
     const timestampZigzag = (timestampDelta << 1) ^ (timestampDelta >> 31)
     const offsetZigzag = offsetDelta << 1
-    const keyZigzag = (keyLength << 1) ^ (keyLength >> 31)
-    const valueZigzag = (valueLength << 1) ^ (valueLength >> 31)
     const deltaBytes = zigzagBytes(timestampZigzag) + zigzagBytes(offsetZigzag)
     const length = 2 + deltaBytes + zigzagBytes(keyZigzag) + zigzagBytes(valueZigzag) + content
     at = writeZigzag(bytes, length << 1, at)
@@ -389,7 +389,7 @@ export class BatchBuilder {
 }
 
 function isBytes(content: RecordInput['key']): content is Bytes {
-  return content === undefined || content === null || content instanceof Uint8Array
+  return content instanceof Uint8Array || content === undefined || content === null
 }
 
 function recordBound(record: RecordInput, index: number): number {
