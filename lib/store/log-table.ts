@@ -225,6 +225,7 @@ export class LogTable {
       readOnly,
       onCorruption,
       clean: slot.clean,
+      liveWriter: directory.holder?.kind === 'heartwood',
       ...(recoveryPoint === undefined ? {} : { recoveryPoint }),
       ...(logStartOffset === undefined ? {} : { logStartOffset }),
       foreign: directory.topicsFile.unseen.has(folder.name),
