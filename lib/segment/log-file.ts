@@ -243,3 +243,20 @@ export class LogFile {
 
 /** The rest is for readers. */
 const LARGEST_HELD_SHARE = 0.75
+
+/**
+ * Makes an empty log file. A file of that name with content is somebody's data; an empty one is what a crash left of
+ * an earlier attempt.
+ *
+ * @throws {LogError} STORAGE_FAILED if a file with content is there.
+ */
+export async function createLogFile({ fs, permissions, owner }: SegmentEnv, path: string): Promise<void> {
+  const handle = await fs.open(path, 'create-or-open', permissions)
+  try {
+    const { size } = await handle.stat()
+    if (size > 0) throw new LogError('STORAGE_FAILED', `${path} exists already, with ${size} bytes`, { path, size })
+    if (owner !== undefined) await fs.changeOwner(path, owner.uid, owner.gid)
+  } finally {
+    await handle.close()
+  }
+}

@@ -26,7 +26,7 @@ type None = 'none'
 export class SegmentLookup {
   readonly #env: SegmentEnv
   readonly #log: LogFile
-  readonly #indexes: SegmentIndexes
+  readonly #makeIndexes: () => SegmentIndexes
   readonly #baseOffset: number
   readonly #readOnly: boolean
   #closedWell: boolean
@@ -37,14 +37,18 @@ export class SegmentLookup {
 
   constructor(
     env: SegmentEnv,
-    parts: { log: LogFile; indexes: SegmentIndexes; baseOffset: number; readOnly: boolean; closedWell: boolean }
+    parts: { log: LogFile; indexes: () => SegmentIndexes; baseOffset: number; readOnly: boolean; closedWell: boolean }
   ) {
     this.#env = env
     this.#log = parts.log
-    this.#indexes = parts.indexes
+    this.#makeIndexes = parts.indexes
     this.#baseOffset = parts.baseOffset
     this.#readOnly = parts.readOnly
     this.#closedWell = parts.closedWell
+  }
+
+  get #indexes(): SegmentIndexes {
+    return this.#makeIndexes()
   }
 
   /** Present while entries are added: in an active segment, and after a rebuild until it is sealed. */

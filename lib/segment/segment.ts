@@ -11,13 +11,14 @@
  *
  * The bytes are those of Kafka's LogSegment (format notes 2.1, 3, 4).
  */
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { isSystemError, toLogError } from '../fs/system-errors.ts'
 import { assert } from '../util/assert.ts'
 import { LogError } from '../util/errors.ts'
+import { assertFits, MAX_SEGMENT_BYTES } from './batch-fit.ts'
 import { LOG_SUFFIX, segmentFileName } from './file-names.ts'
 import { IndexBuilder, maxTimestampAt } from './index-builder.ts'
-import { LogFile } from './log-file.ts'
+import { createLogFile, LogFile } from './log-file.ts'
 import { type NextBatch, rollCause } from './roll-rule.ts'
 import { SegmentIndexes } from './segment-indexes.ts'
 import { SegmentLookup } from './segment-lookup.ts'
@@ -29,8 +30,6 @@ export type { NextBatch } from './roll-rule.ts'
 export type { BatchVisitor, RebuildResult } from './segment-rebuild.ts'
 export type { BatchFacts, IndexRebuilt, ReadRange, RollCause, SegmentConfig, SegmentEnv } from './segment-types.ts'
 export type { AbortedInRange, AbortedTransaction } from './transaction-index.ts'
-
-const MAX_INT32 = 2 ** 31 - 1
 
 export interface OpenSegmentOptions {
   /** Nothing is written, whatever is called. */
@@ -54,7 +53,10 @@ export class Segment {
   readonly #readOnly: boolean
   readonly #jitter: number
   readonly #log: LogFile
-  readonly #indexes: SegmentIndexes
+  /** On top of `.log`, `.index`. */
+  #suffix: string
+  /** Made when something is looked up or written: most segments of a large store just lie there. */
+  #madeIndexes: SegmentIndexes | undefined
   readonly #lookup: SegmentLookup
   #writing = false
   #deleted = false
@@ -68,11 +70,11 @@ export class Segment {
     this.#dir = dir
     this.#readOnly = readOnly
     this.#jitter = env.random?.() ?? 0
-    const stem = join(dir, segmentFileName(baseOffset, ''))
-    const log = new LogFile(env, stem + LOG_SUFFIX + suffix, { size: validBytes, length })
-    const indexes = new SegmentIndexes(env, stem, baseOffset, suffix)
+    this.#suffix = suffix
+    const path = join(dir, segmentFileName(baseOffset, LOG_SUFFIX) + suffix)
+    const log = new LogFile(env, path, { size: validBytes, length })
+    const indexes = (): SegmentIndexes => this.#indexes
     this.#log = log
-    this.#indexes = indexes
     this.#lookup = new SegmentLookup(env, { log, indexes, baseOffset, readOnly, closedWell: trustIndexes })
   }
 
@@ -107,10 +109,20 @@ export class Segment {
     })
     if (stat === undefined) throw new LogError('STORAGE_FAILED', `${path} is missing`, { path, system: 'ENOENT' })
     if (stat.kind !== 'file') throw new LogError('UNSAFE_PATH', `${path} is no regular file`, { path, kind: stat.kind })
-    if (stat.size > MAX_INT32) {
+    if (stat.size > MAX_SEGMENT_BYTES) {
       throw new LogError('CORRUPT_FILE', `${path} has ${stat.size} bytes: more than a segment can have`, { path })
     }
     return new Segment(env, dir, baseOffset, stat.size, options)
+  }
+
+  get #indexes(): SegmentIndexes {
+    this.#madeIndexes ??= new SegmentIndexes(this.#env, this.#stem, this.baseOffset, this.#suffix)
+    return this.#madeIndexes
+  }
+
+  /** Path of the files without `.log`, `.index` and what is on top. */
+  get #stem(): string {
+    return join(this.#dir, segmentFileName(this.baseOffset, ''))
   }
 
   /** Of the .log file. */
@@ -215,7 +227,7 @@ export class Segment {
 
   /** Writes the index entries that are in memory only to their files. Not synced; a failure harms nothing. */
   flushIndexes(): Promise<void> {
-    return this.#readOnly ? Promise.resolve() : this.#indexes.flush()
+    return this.#readOnly || this.#madeIndexes === undefined ? Promise.resolve() : this.#madeIndexes.flush()
   }
 
   /** Everything that is in memory goes to the files, and the files to the disk. */
@@ -423,7 +435,7 @@ export class Segment {
     } finally {
       this.#log.letGo()
       await this.#env.handles.forget(this.path)
-      await this.#indexes.close()
+      await this.#madeIndexes?.close()
       this.#lookup.drop()
     }
   }
@@ -450,8 +462,8 @@ export class Segment {
   async renameTo(suffix: string): Promise<void> {
     assert(!this.#readOnly, 'a read-only segment is not renamed')
     const from = this.path
-    const stem = join(dirname(from), segmentFileName(this.baseOffset, ''))
-    const to = stem + LOG_SUFFIX + suffix
+    const indexes = this.#indexes // still under the old names
+    const to = this.#stem + LOG_SUFFIX + suffix
     try {
       await this.#env.fs.rename(from, to)
     } catch (error) {
@@ -459,38 +471,13 @@ export class Segment {
     }
     this.#log.movedTo(to)
     await this.#env.handles.forget(from)
-    await this.#indexes.renameTo(stem, suffix)
+    this.#suffix = suffix
+    await indexes.renameTo(this.#stem, suffix)
   }
 
   #assertWritable(): void {
     assert(!this.#readOnly, 'a read-only segment is not written to')
     assert(!this.#deleted, 'a removed segment is not written to')
     assert(!this.#writing, 'G4: one change at a time')
-  }
-}
-
-function assertFits(segment: Segment, bytes: Buffer, batches: readonly BatchFacts[]): void {
-  let position = segment.size
-  let offset = segment.nextOffset ?? segment.baseOffset
-  assert(batches.length > 0 && position + bytes.length <= MAX_INT32, 'a segment file stays below 2 GiB')
-  for (const batch of batches) {
-    assert(batch.position === position, 'batches are written at the end of the file, back to back')
-    assert(batch.baseOffset >= offset && batch.lastOffset >= batch.baseOffset, 'offsets increase')
-    position += batch.size
-    offset = batch.lastOffset + 1
-  }
-  assert(position === segment.size + bytes.length, 'the batches are all there is')
-  assert(offset - 1 - segment.baseOffset <= MAX_INT32, 'roll the segment before its offsets outgrow 32 bits')
-}
-
-/** A file of that name with content is somebody's data; an empty one is what a crash left of an earlier attempt. */
-async function createLogFile({ fs, permissions, owner }: SegmentEnv, path: string): Promise<void> {
-  const handle = await fs.open(path, 'create-or-open', permissions)
-  try {
-    const { size } = await handle.stat()
-    if (size > 0) throw new LogError('STORAGE_FAILED', `${path} exists already, with ${size} bytes`, { path, size })
-    if (owner !== undefined) await fs.changeOwner(path, owner.uid, owner.gid)
-  } finally {
-    await handle.close()
   }
 }
