@@ -67,7 +67,10 @@ export class Broker {
       await run('java', format, { timeout: START_LIMIT_MS })
     }
     const jvm = ['-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-cp', classPath]
-    const child = spawn('java', [...jvm, 'BoundBroker', settings], { stdio: ['pipe', 'pipe', 'pipe'], cwd: dir })
+    const child = spawn('java', [...jvm, 'Bound', 'kafka.Kafka', settings], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      cwd: dir
+    })
     const broker = new Broker(child, `127.0.0.1:${port}`, data)
     await broker.#serving()
     return broker

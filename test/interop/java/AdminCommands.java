@@ -1,5 +1,6 @@
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,16 +16,17 @@ import org.apache.kafka.common.TopicPartition;
 
 /** What an administrator asks of a broker. */
 final class AdminCommands {
+  private static Admin admin;
+  private static String bootstrap = "";
+
   private AdminCommands() {}
 
   /** {"topic","partitions","configs":{…}} */
   static JsonNode createTopic(JsonNode command) throws Exception {
     Map<String, String> configs = new HashMap<>();
     command.get("configs").properties().forEach(entry -> configs.put(entry.getKey(), entry.getValue().asText()));
-    try (Admin admin = admin(command)) {
-      NewTopic topic = new NewTopic(command.get("topic").asText(), command.get("partitions").asInt(), (short) 1);
-      admin.createTopics(List.of(topic.configs(configs))).all().get();
-    }
+    NewTopic topic = new NewTopic(command.get("topic").asText(), command.get("partitions").asInt(), (short) 1);
+    admin(command).createTopics(List.of(topic.configs(configs))).all().get();
     return Agent.JSON.createObjectNode();
   }
 
@@ -32,10 +34,8 @@ final class AdminCommands {
   static JsonNode deleteRecords(JsonNode command) throws Exception {
     TopicPartition partition = partition(command);
     RecordsToDelete before = RecordsToDelete.beforeOffset(command.get("before").asLong());
-    try (Admin admin = admin(command)) {
-      long lowWatermark = admin.deleteRecords(Map.of(partition, before)).lowWatermarks().get(partition).get().lowWatermark();
-      return Agent.JSON.createObjectNode().put("logStartOffset", lowWatermark);
-    }
+    var result = admin(command).deleteRecords(Map.of(partition, before)).lowWatermarks().get(partition).get();
+    return Agent.JSON.createObjectNode().put("logStartOffset", result.lowWatermark());
   }
 
   /**
@@ -46,20 +46,18 @@ final class AdminCommands {
     TopicPartition partition = partition(command);
     ListOffsetsOptions options = new ListOffsetsOptions(isolation(command));
     ArrayNode rows = Agent.JSON.createArrayNode();
-    try (Admin admin = admin(command)) {
-      for (JsonNode query : command.get("queries")) {
-        ListOffsetsResult.ListOffsetsResultInfo found;
-        try {
-          found = admin.listOffsets(Map.of(partition, spec(query.asText())), options).partitionResult(partition).get();
-        } catch (ExecutionException problem) {
-          throw new IllegalStateException("ListOffsets of " + query + " failed", problem.getCause());
-        }
-        ArrayNode row = rows.addArray().add(query);
-        if (found.offset() < 0) row.addNull();
-        else row.add(found.offset());
-        if (found.timestamp() < 0) row.addNull();
-        else row.add(found.timestamp());
+    for (JsonNode query : command.get("queries")) {
+      ListOffsetsResult.ListOffsetsResultInfo found;
+      try {
+        found = admin(command).listOffsets(Map.of(partition, spec(query.asText())), options).partitionResult(partition).get();
+      } catch (ExecutionException problem) {
+        throw new IllegalStateException("ListOffsets of " + query + " failed", problem.getCause());
       }
+      ArrayNode row = rows.addArray().add(query);
+      if (found.offset() < 0) row.addNull();
+      else row.add(found.offset());
+      if (found.timestamp() < 0) row.addNull();
+      else row.add(found.timestamp());
     }
     return rows;
   }
@@ -83,7 +81,14 @@ final class AdminCommands {
     return new TopicPartition(command.get("topic").asText(), command.get("partition").asInt());
   }
 
+  /** One for each broker, for it takes longer to start than most commands. */
   private static Admin admin(JsonNode command) {
-    return Admin.create(Map.of("bootstrap.servers", command.get("bootstrap").asText(), "default.api.timeout.ms", "30000"));
+    String wanted = command.get("bootstrap").asText();
+    if (!wanted.equals(bootstrap)) {
+      if (admin != null) admin.close(Duration.ZERO);
+      admin = Admin.create(Map.of("bootstrap.servers", wanted, "default.api.timeout.ms", "30000"));
+      bootstrap = wanted;
+    }
+    return admin;
   }
 }
