@@ -12,6 +12,7 @@ import { LogError } from '../util/errors.ts'
 import type { LeaderEpochs } from './leader-epochs.ts'
 import { lastIndexEntry } from './loader-indexes.ts'
 import { applyBatch, type FoundAbort, producersAt, type ReplayRange } from './loader-producers.ts'
+import { compareManifest, type FoundSegment, type Manifest } from './manifest.ts'
 import type { ProducerSnapshots } from './producer-snapshots.ts'
 import type { ProducerStateManager } from './producer-state.ts'
 import { findSoundBatch, searchFrom } from './recovery-damage.ts'
@@ -31,6 +32,10 @@ export interface PlanContext {
   readonly compacted: boolean
   /** What was synced, where that is known: not after another engine wrote. */
   readonly watermark: Watermark | undefined
+  /** Which files there were, where that is known. */
+  readonly manifest: Manifest | undefined
+  /** As far as the checkpoint says; 0 if it does not. */
+  readonly logStartOffset: number
   /** As loaded; a scan adds what it finds. */
   readonly epochs: LeaderEpochs
   /** The epoch that wrote an offset by the checkpoint as it was found; `undefined` where it does not say. */
@@ -63,7 +68,24 @@ export interface LoadPlan {
 
 /** @throws {LogError} CORRUPT_LOG `{ segment, position, fromOffset, toOffset }` if something durable is damaged. */
 export async function planLoad(context: PlanContext): Promise<LoadPlan> {
+  if (context.manifest !== undefined) await checkFiles(context, context.manifest)
   return context.clean ? planClean(context) : new UncleanPlan(context).run()
+}
+
+/** @throws {LogError} CORRUPT_LOG if a file is gone or has another length than it was closed with. */
+async function checkFiles(context: PlanContext, manifest: Manifest): Promise<void> {
+  const { bases, clean, recoveryPoint, watermark, logStartOffset, dir } = context
+  const found: FoundSegment[] = []
+  for (const baseOffset of bases) found.push({ baseOffset, bytes: await sizeOf(context, baseOffset) })
+  const upTo = watermark?.offset ?? (clean ? Number.POSITIVE_INFINITY : recoveryPoint)
+  const mismatch = compareManifest(manifest, found, { upTo, logStartOffset })
+  if (mismatch === undefined) return
+  const { kind, baseOffset, position, fromOffset, toOffset } = mismatch
+  const what = kind === 'missing' ? 'is missing' : `is ${kind} than it was when it was closed`
+  const message =
+    `${logPath(dir, baseOffset)} ${what}; no record was changed. ` +
+    'Restore the file, or see "heartwood verify --repair" for what can be saved.'
+  throw new LogError('CORRUPT_LOG', message, { segment: baseOffset, position, fromOffset, toOffset })
 }
 
 /**
@@ -75,7 +97,7 @@ export async function planPrefix(context: PlanContext, error: LogError): Promise
   const { segment, position, fromOffset } = error.details
   if (typeof segment !== 'number' || typeof position !== 'number' || typeof fromOffset !== 'number') return undefined
   const bases = context.bases.filter(base => base <= segment)
-  if (bases.at(-1) !== segment) return undefined
+  if (bases.length === 0) return undefined
   const limitOf = (base: number): number | undefined => (base === segment ? position : undefined)
   const producers = await producersAt({ ...replayRange(context), bases, limitOf }, fromOffset)
   const kept: PlannedSegment[] = []
@@ -213,6 +235,7 @@ class UncleanPlan {
       })
       count(this.#context, scan)
       this.#noteGaps(base, scan)
+      this.#refuseGap(base, scan)
       if (scan.damage !== undefined) await this.#assertTail(index, scan, scan.damage)
       if (watermark !== undefined && isWatermarked && (index === bases.length - 1 || !this.#context.compacted)) {
         checkReached(this.#context, { segment: base, scan, watermark })
@@ -314,6 +337,15 @@ class UncleanPlan {
     noteGap(this.#context.report, { segment, fromOffset, toOffset, count: scan.gapCount })
   }
 
+  /** @throws {LogError} CORRUPT_LOG for a gap where the manifest says that there was none. */
+  #refuseGap(segment: number, { gaps: [gap] }: ScanOutcome): void {
+    const known = this.#context.manifest?.segments.find(({ baseOffset }) => baseOffset === segment)
+    if (gap === undefined || known?.closed === undefined || known.rewritable) return
+    const { position, fromOffset, toOffset } = gap
+    const damage = { position, reason: `offsets ${fromOffset} up to ${toOffset} are missing` }
+    throw damaged(this.#context, { segment, scan: { nextOffset: fromOffset }, damage, toOffset })
+  }
+
   #corrupt(index: number, nextOffset: number, damage: Damage, toOffset: number | undefined): LogError {
     const segment = this.#context.bases[index] as number
     return damaged(this.#context, { segment, scan: { nextOffset }, damage, toOffset })
@@ -396,7 +428,7 @@ function damaged(
   const upTo = toOffset === undefined ? '' : ` up to ${toOffset}`
   const message =
     `${logPath(dir, segment)} is damaged at byte ${damage.position}: ${damage.reason}. ` +
-    `Records from offset ${fromOffset}${upTo} are concerned; nothing was changed. ` +
+    `Records from offset ${fromOffset}${upTo} are concerned; no record was changed. ` +
     'Restore the file, or see "heartwood verify --repair" for what can be saved.'
   return new LogError('CORRUPT_LOG', message, { segment, position: damage.position, fromOffset, toOffset })
 }

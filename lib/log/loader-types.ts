@@ -5,6 +5,7 @@ import type { Clock } from '../util/clock.ts'
 import type { LogError } from '../util/errors.ts'
 import type { LeaderEpochs } from './leader-epochs.ts'
 import type { LogConfig } from './log-config.ts'
+import type { Manifest } from './manifest.ts'
 import type { ProducerStateManager } from './producer-state.ts'
 import type { RecoveryReport } from './recovery-report.ts'
 import type { WatermarkFile } from './watermark-file.ts'
@@ -33,6 +34,11 @@ export interface LoadOptions {
   readonly onCorruption: 'fail' | 'read-prefix'
   /** Creates the folder, and the first segment, where there is none. */
   readonly createIfMissing: boolean
+  /**
+   * Leaves an up-to-date manifest behind. Only for an owner who keeps it so afterwards: on a roll, and before files
+   * are removed or rewritten. False by default; one that is there is looked at in any case.
+   */
+  readonly keepManifest?: boolean | undefined
   /** Of files and folders that loading creates; 0600 and 0700 by default. */
   readonly permissions?: { readonly file: number; readonly folder: number } | undefined
 }
@@ -48,6 +54,8 @@ export interface LoadedLog {
   readonly epochs: LeaderEpochs
   /** `undefined` when opened read-only, or read-prefix in a damaged log. */
   readonly watermark: WatermarkFile | undefined
+  /** As it is in its file now; `undefined` if there is none. */
+  readonly manifest: Manifest | undefined
   readonly report: RecoveryReport
   /** Exclusive. Below `logEndOffset` only with `read-prefix` in a damaged log. */
   readonly readableUpTo: number

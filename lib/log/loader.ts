@@ -10,7 +10,7 @@
  *
  * Each step can be cut short by a crash: the next loading comes to the same log.
  */
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { isSystemError, toLogError } from '../fs/system-errors.ts'
 import { segmentFileName, TRANSACTION_INDEX_SUFFIX } from '../segment/file-names.ts'
 import { Segment } from '../segment/segment.ts'
@@ -22,6 +22,7 @@ import { type LoadPlan, logPath, type PlanContext, type PlannedSegment, planLoad
 import { type FoundAbort, producersAt } from './loader-producers.ts'
 import type { LoadedLog, LoadOptions } from './loader-types.ts'
 import { isCompacted } from './log-config.ts'
+import { formatManifest, MANIFEST_FILE, type Manifest, manifestOf, readManifest, writeManifest } from './manifest.ts'
 import { ProducerSnapshots } from './producer-snapshots.ts'
 import { ProducerStateManager } from './producer-state.ts'
 import { MAX_QUARANTINE_BYTES, MAX_QUARANTINE_ITEMS, Quarantine } from './quarantine.ts'
@@ -65,6 +66,7 @@ class Loader {
   /** Everything is looked at, nothing touched. */
   #readOnly: boolean
   #watermarkFile: WatermarkFile | undefined
+  #manifest: Manifest | undefined
   /** False while rebuilt indexes of closed segments are in memory only. */
   #indexesStored = true
 
@@ -153,15 +155,17 @@ class Loader {
     const { fs, dir, config } = this.#options
     const report = this.#report
     const last = listing.bases.at(-1)
-    const hasBeenHere = this.#watermarkFile !== undefined
+    const hasManifest = listing.names.has(MANIFEST_FILE)
+    const hasBeenHere = this.#watermarkFile !== undefined || hasManifest
     if (hasBeenHere && !config.preallocate && last !== undefined) {
       const at = { baseOffset: last, indexBytes: config.indexBytes }
       if (await isPreallocatedIndex(fs, dir, at)) report.foreign = true
     }
     if (report.foreign && hasBeenHere) {
       report.note('ANOTHER_ENGINE_WROTE', 'Another engine has written here: what we noted of the log is made anew.')
-      await this.#forgetWatermark()
+      await this.#forgetSideCars(hasManifest)
     }
+    if (hasManifest && !report.foreign) this.#manifest = await this.#loadManifest()
     const watermark = report.foreign ? undefined : found
     const epochs = await this.#loadEpochs()
     if (last === undefined) return this.#loadEmpty(watermark, epochs)
@@ -174,6 +178,8 @@ class Loader {
       recoveryPoint: this.#options.recoveryPoint ?? 0,
       compacted: isCompacted(config),
       watermark,
+      manifest: this.#manifest,
+      logStartOffset: this.#options.logStartOffset ?? 0,
       epochs,
       epochAt: offset => known.findLast(entry => entry.startOffset <= offset)?.epoch,
       snapshots: this.#snapshots,
@@ -184,13 +190,29 @@ class Loader {
   }
 
   /** Durably: once what it contradicts is changed, nothing would show that it is out of date. */
-  async #forgetWatermark(): Promise<void> {
+  async #forgetSideCars(hasManifest: boolean): Promise<void> {
     const { fs, dir } = this.#options
-    if (this.#readOnly || this.#watermarkFile === undefined) return
-    await this.#watermarkFile.close()
-    this.#watermarkFile = undefined
-    await fs.unlink(`${dir}/${WATERMARK_FILE}`)
+    if (this.#readOnly) return
+    if (hasManifest) await fs.unlink(join(dir, MANIFEST_FILE))
+    this.#manifest = undefined
+    if (this.#watermarkFile !== undefined) {
+      await this.#watermarkFile.close()
+      this.#watermarkFile = undefined
+      await fs.unlink(join(dir, WATERMARK_FILE))
+    }
     await fs.syncDirectory(dir)
+  }
+
+  async #loadManifest(): Promise<Manifest | undefined> {
+    const { fs, dir } = this.#options
+    try {
+      return await readManifest(fs, dir)
+    } catch (error) {
+      if (this.#readOnly && isLogError(error, 'UNSUPPORTED_VERSION')) return undefined
+      if (!isLogError(error, 'CORRUPT_FILE')) throw error
+      this.#report.note('CORRUPT_FILE', `${error.message}; nothing tells which files there should be.`, error.details)
+      return undefined
+    }
   }
 
   async #loadEpochs(): Promise<LeaderEpochs> {
@@ -350,7 +372,7 @@ class Loader {
     const message = `The log ended at ${logEndOffset}, below its start ${logStartOffset}: it goes on empty from there.`
     this.#report.note('LOG_START_BEYOND_END', message, { logStartOffset, logEndOffset })
     if (!this.#readOnly) {
-      await this.#forgetWatermark()
+      await this.#forgetSideCars(this.#manifest !== undefined)
       const context = { fs, dir, quarantine: this.#quarantine(), report: this.#report }
       for (const { baseOffset, validBytes } of plan.kept) {
         await quarantineRange(context, { segment: baseOffset, from: 0, to: validBytes })
@@ -377,6 +399,7 @@ class Loader {
       if (!clean) await this.#snapshots.deleteStrays(this.#segments.map(segment => segment.baseOffset))
       if (!clean || this.#segments.at(-1)?.size === 0) await fs.syncDirectory(dir)
       await this.#raiseWatermark(logEndOffset, state.lastBatchCrc)
+      await this.#storeManifest()
     }
     producers.onLogStartOffset(logStartOffset)
     producers.removeExpired(clock.now(), config.producerIdExpirationMs)
@@ -392,10 +415,20 @@ class Loader {
       producers,
       epochs,
       watermark: this.#readOnly ? undefined : this.#watermarkFile,
+      manifest: this.#manifest,
       report: this.#report.finish({ logStartOffset, logEndOffset, milliseconds }),
       readableUpTo: corrupt === undefined ? logEndOffset : readableUpTo,
       corrupt
     }
+  }
+
+  async #storeManifest(): Promise<void> {
+    const { fs, dir, keepManifest = false } = this.#options
+    if (!keepManifest) return
+    const manifest = manifestOf(this.#segments, this.#manifest)
+    const isNew = this.#manifest === undefined || !formatManifest(this.#manifest).equals(formatManifest(manifest))
+    if (isNew) await writeManifest(fs, dir, manifest, this.#replaceOptions)
+    this.#manifest = manifest
   }
 
   /** Everything below is durable, derived files included. */

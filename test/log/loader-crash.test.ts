@@ -3,6 +3,7 @@ import type { SectorOutcome } from '../../lib/fs/memory-file.ts'
 import type { FileSystemCall, MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
 import type { LoadOptions } from '../../lib/log/loader-types.ts'
 import { logConfig } from '../../lib/log/log-config.ts'
+import { formatManifest } from '../../lib/log/manifest.ts'
 import { closeLoaded, load } from '../helpers/loading.ts'
 import {
   batch,
@@ -122,6 +123,21 @@ const SCENARIOS: readonly Scenario[] = [
     async build() {
       const fs = await memoryFolder({ [file(0)]: Buffer.concat([...head, ...open]) })
       await putWatermark(fs, markBehind(0, head, { syncFailed: true }))
+      return fs
+    }
+  },
+  {
+    name: 'a folder whose manifest lists what a torn end takes away',
+    options: { keepManifest: true },
+    async build() {
+      const segments = [0, 5, 12].map(baseOffset => ({ baseOffset, closed: undefined, rewritable: false }))
+      const fs = await memoryFolder({
+        [file(0)]: Buffer.concat(head),
+        [file(5)]: Buffer.concat([...open, torn]),
+        [file(12)]: batch(12),
+        'heartwood-manifest': formatManifest({ segments })
+      })
+      await putWatermark(fs, markBehind(5, open))
       return fs
     }
   },

@@ -296,7 +296,7 @@ t.test('symbolic links in the folder are refused', async t => {
 })
 
 t.test('files that are none of a log’s are left alone and noted', async t => {
-  const { log, fs } = await opened({ [file(0)]: bytes, 'notes.txt': 'mine', 'heartwood-manifest': 'ours' })
+  const { log, fs } = await opened({ [file(0)]: bytes, 'notes.txt': 'mine', 'heartwood-future': 'ours' })
   t.match(log?.report.notes, [{ code: 'UNKNOWN_FILE', details: { name: 'notes.txt' } }])
   t.ok('notes.txt' in (await imageOf(fs)))
 })
