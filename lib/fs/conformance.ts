@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { posix } from 'node:path'
-import type { FileHandle, FileSystem } from './file-system.ts'
+import { contentOf, createWith, pattern, read, using } from './conformance-tools.ts'
+import type { FileSystem } from './file-system.ts'
 import { replaceFile } from './replace-file.ts'
 import { writeFully } from './write-fully.ts'
 
@@ -488,46 +489,3 @@ const F8: [string, Check][] = [
 ]
 
 const CHECKS = [...F1, ...F2, ...F3, ...F4, ...F5, ...F6, ...F7, ...F8]
-
-/** Bytes that tell their position, so that a shift or a swap shows. */
-function pattern(length: number): Buffer {
-  const bytes = Buffer.alloc(length)
-  for (let at = 0; at < length; at += 1) bytes[at] = (at * 31 + (at >>> 8) * 7) & 0xff
-  return bytes
-}
-
-async function using(
-  fs: FileSystem,
-  path: string,
-  mode: Parameters<FileSystem['open']>[1],
-  use: (handle: FileHandle) => Promise<void>
-): Promise<void> {
-  const handle = await fs.open(path, mode)
-  try {
-    await use(handle)
-  } finally {
-    await handle.close()
-  }
-}
-
-/** A file with durable content and a durable name. */
-async function createWith(fs: FileSystem, path: string, bytes: Buffer): Promise<void> {
-  await using(fs, path, 'create', async handle => {
-    await writeFully(handle, bytes, 0)
-    await handle.sync()
-  })
-  await fs.syncDirectory(posix.dirname(path))
-}
-
-async function contentOf(handle: FileHandle, atLeast = 0): Promise<Buffer> {
-  const target = Buffer.alloc(Math.max((await handle.stat()).size, atLeast))
-  return target.subarray(0, await handle.read(target, 0))
-}
-
-async function read(fs: FileSystem, path: string): Promise<Buffer> {
-  let content = Buffer.alloc(0)
-  await using(fs, path, 'read', async handle => {
-    content = Buffer.from(await contentOf(handle))
-  })
-  return content
-}
