@@ -124,6 +124,7 @@ async function copyDirectoryFiles(dir: string, { fs, directories, topics, table 
   const meta = await readWholeFile(fs, join(first.path, META_PROPERTIES), META_PROPERTIES_MAX_BYTES)
   if (meta !== undefined) await replaceFile(fs, join(dir, META_PROPERTIES), meta)
   const own = emptyTopicsFile()
+  own.brokerEpoch = first.topicsFile.brokerEpoch
   for (const kind of TELLTALE_CHECKPOINTS) {
     const name = CHECKPOINT_FILES[kind]
     const bytes = await readWholeFile(fs, join(dir, name), MAX_CHECKPOINT_BYTES)

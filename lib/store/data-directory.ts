@@ -63,7 +63,6 @@ interface Parts {
   readonly meta: MetaProperties | undefined
   readonly topicsFile: TopicsFile
   readonly verdict: Verdict
-  readonly brokerEpoch: bigint | undefined
   readonly checkpoints: ReadonlyMap<CheckpointKind, OffsetCheckpoint>
   readonly warnings: string[]
 }
@@ -85,7 +84,6 @@ export class DataDirectory {
   readonly unsafe: ReadonlyMap<string, PartitionFolder>
   readonly warnings: string[]
   readonly #fs: FileSystem
-  readonly #brokerEpoch: bigint | undefined
   readonly #checkpoints: ReadonlyMap<CheckpointKind, OffsetCheckpoint>
   readonly #turn = new Turn()
   #queuedSave: Promise<void> | undefined
@@ -104,7 +102,6 @@ export class DataDirectory {
     this.unsafe = new Map(parts.listing.unsafe.map(folder => [folder.name, folder]))
     this.warnings = parts.warnings
     this.#fs = parts.fs
-    this.#brokerEpoch = parts.brokerEpoch
     this.#checkpoints = parts.checkpoints
   }
 
@@ -155,7 +152,7 @@ export class DataDirectory {
   closeCleanly(): Promise<void> {
     return this.#turn.run(async () => {
       await this.#writeCheckpoints()
-      const marker = formatCleanShutdownMarker(this.#brokerEpoch)
+      const marker = formatCleanShutdownMarker(this.topicsFile.brokerEpoch)
       const digest = digestOf(marker)
       this.topicsFile.marker = { digest, confirmed: false }
       await this.#writeTopicsFile()
@@ -260,8 +257,9 @@ async function readParts(
   topicsFile.marker = markerDigest === undefined ? undefined : { digest: markerDigest, confirmed: false }
   topicsFile.checkpoints.clear()
   for (const [name, digest] of telltales) topicsFile.checkpoints.set(name, [digest])
-  const brokerEpoch = marker?.brokerEpoch
-  return { fs, path, lock, holder, listing, attributes, meta, topicsFile, verdict, brokerEpoch, checkpoints, warnings }
+  // A crash of ours takes nothing from what the broker had flushed, so the epoch stays; another engine's takes it away.
+  if (marker !== undefined || verdict.otherEngine !== undefined) topicsFile.brokerEpoch = marker?.brokerEpoch
+  return { fs, path, lock, holder, listing, attributes, meta, topicsFile, verdict, checkpoints, warnings }
 }
 
 function telltaleDigests(checkpoints: ReadonlyMap<CheckpointKind, OffsetCheckpoint>): Map<string, string> {

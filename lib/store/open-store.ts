@@ -1,13 +1,15 @@
 /** From paths to an open store's parts: all directories located, locked together, read, and taken over. */
+import { join } from 'node:path'
 import { lockDirectory, probeHolder } from '../fs/directory-lock.ts'
 import type { FileSystem } from '../fs/file-system.ts'
 import { HandleCache } from '../fs/handle-cache.ts'
+import { LOCK_FILE } from '../fs/lock-holder.ts'
 import { nodeFileSystem } from '../fs/node-file-system.ts'
 import { logConfig } from '../log/log-config.ts'
 import { type SharedParts, sharedParts } from '../log/open-log.ts'
 import { systemClock } from '../util/clock.ts'
 import { LogError } from '../util/errors.ts'
-import { DataDirectory } from './data-directory.ts'
+import { attributesFrom, DataDirectory } from './data-directory.ts'
 import { locateDirectory } from './locate-directory.ts'
 import { LogTable } from './log-table.ts'
 import { defaultMaxOpenFiles } from './open-file-limit.ts'
@@ -56,9 +58,18 @@ export async function openStoreParts(dirs: readonly string[], options: StoreOpti
 }
 
 function usualLock(fs: FileSystem): LockDirectory {
-  if (fs.name === 'node') return dir => lockDirectory(dir, { allowOneSided: true })
+  if (fs.name === 'node') return dir => lockAsOwner(fs, dir)
   // Nobody else can reach into a file system of this process.
   return async () => ({ kind: 'none', release: async () => undefined })
+}
+
+/** The lock file must be one that a broker, who may be another user than we, can lock as well. */
+async function lockAsOwner(fs: FileSystem, dir: string): Promise<HeldLock> {
+  const { filePermissions, owner } = attributesFrom((await fs.stat(dir))!)
+  const lock = await lockDirectory(dir, { allowOneSided: true, permissions: filePermissions })
+  // By path: to open the file and close it again would give the record lock up.
+  if (owner !== undefined) await fs.changeOwner(join(dir, LOCK_FILE), owner.uid, owner.gid).catch(() => undefined)
+  return lock
 }
 
 async function openForWriting(fs: FileSystem, paths: readonly string[], lock: LockDirectory): Promise<DataDirectory[]> {

@@ -6,12 +6,13 @@
  *
  *     file := head '\n' body
  *     head := "heartwood-topics" SP version SP length SP crc      // "1", bytes of body, CRC-32C of body, 8 hex digits
- *     body := JSON { topics, trash, unseen, marker?, checkpoints }
+ *     body := JSON { topics, trash, unseen, marker?, brokerEpoch?, checkpoints }
  *
  *     topics       [{ name, topicId?, partitions, origin, configs, pending? }]
  *     trash        [FOLDER]      folders named `…-delete` that are ours to remove
  *     unseen       [FOLDER]      partitions whose side-cars predate another engine's visit
  *     marker       { digest, confirmed }                  the clean-shutdown marker that we wrote or found last
+ *     brokerEpoch  of the marker found last, which outlives a crash of ours
  *     checkpoints  { FILE: [digest, …] }                  what a checkpoint of ours may look like
  *
  * Invariants:
@@ -54,11 +55,19 @@ export interface TopicsFile {
   readonly trash: Set<string>
   readonly unseen: Set<string>
   marker: { readonly digest: string; readonly confirmed: boolean } | undefined
+  brokerEpoch: bigint | undefined
   readonly checkpoints: Map<string, readonly string[]>
 }
 
 export function emptyTopicsFile(): TopicsFile {
-  return { topics: new Map(), trash: new Set(), unseen: new Set(), marker: undefined, checkpoints: new Map() }
+  return {
+    topics: new Map(),
+    trash: new Set(),
+    unseen: new Set(),
+    marker: undefined,
+    brokerEpoch: undefined,
+    checkpoints: new Map()
+  }
 }
 
 /** Tells one content of a small file from another. */
@@ -76,7 +85,15 @@ export function formatTopicsFile(file: TopicsFile): Buffer {
     pending
   }))
   const { marker } = file
-  const parts = { topics, trash: [...file.trash], unseen: [...file.unseen], marker, checkpoints: [...file.checkpoints] }
+  const brokerEpoch = file.brokerEpoch?.toString()
+  const parts = {
+    topics,
+    trash: [...file.trash],
+    unseen: [...file.unseen],
+    marker,
+    brokerEpoch,
+    checkpoints: [...file.checkpoints]
+  }
   const body = Buffer.from(`${JSON.stringify(parts, undefined, 1)}\n`)
   return Buffer.concat([Buffer.from(`${TOPICS_FILE} ${TOPICS_FILE_VERSION} ${body.length} ${crcOf(body)}\n`), body])
 }
@@ -124,12 +141,13 @@ function damaged(path: string, reason: string): LogError {
 
 /** The checksum was right, so this refuses only what no version of ours ever wrote. */
 function fromJson(value: unknown): TopicsFile {
-  const { topics, trash, unseen, marker, checkpoints } = object(value)
+  const { topics, trash, unseen, marker, brokerEpoch, checkpoints } = object(value)
   return {
     topics: new Map(list(topics).map(topicFrom)),
     trash: new Set(list(trash).map(trashName)),
     unseen: new Set(list(unseen).map(text)),
     marker: marker === undefined ? undefined : markerFrom(object(marker)),
+    brokerEpoch: brokerEpoch === undefined ? undefined : BigInt(text(brokerEpoch)),
     checkpoints: new Map(
       list(checkpoints)
         .map(pair)

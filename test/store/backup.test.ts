@@ -102,6 +102,7 @@ t.test("a broker's directory is copied with its metadata and its identity", asyn
   for (const { topic } of store.topics({ internal: true }))
     described.set(topic, (await store.describe(topic)).partitions)
   await store.close()
+  t.equal(await readFile(join(to, '.kafka_cleanshutdown'), 'utf8'), '{"version":0,"brokerEpoch":158}')
   t.same(await readFile(join(to, 'meta.properties')), await readFile(join(dir, 'meta.properties')))
   t.equal(await readFile(join(to, '__cluster_metadata-0', '00000000000000000000.log'), 'utf8'), 'the broker knows')
   const copy = await Store.open(to)

@@ -81,11 +81,17 @@ t.test('a crash of ours is told from another engine', async t => {
   t.notOk(second.verdict.clean)
   t.equal(second.verdict.otherEngine, undefined)
   await second.closeCleanly()
+  t.match(
+    await readFile(join(dir, MARKER), 'utf8'),
+    /"brokerEpoch":158/,
+    "a crash of ours does not cost the broker's epoch"
+  )
   // A broker that starts takes the marker away, and may crash before it writes anything else.
   await rm(join(dir, MARKER))
   const third = await DataDirectory.open(fs, dir, { lock })
   t.match(third.verdict.otherEngine, /marker/)
   await third.closeCleanly()
+  t.match(await readFile(join(dir, MARKER), 'utf8'), /"brokerEpoch":-1/, "a crash of the broker's does")
   await writeFile(join(dir, RECOVERY_POINTS), '0\n1\nplain 0 999\n')
   const fourth = await DataDirectory.open(fs, dir, { lock })
   t.match(fourth.verdict.otherEngine, /recovery-point/)

@@ -38,6 +38,7 @@ function sample(): TopicsFile {
   })
   file.trash.add('old-0.0123456789abcdef0123456789abcdef-delete')
   file.unseen.add('orders-1')
+  file.brokerEpoch = 9223372036854775807n
   file.marker = { digest: 'ab', confirmed: true }
   file.checkpoints.set('recovery-point-offset-checkpoint', ['a', 'b'])
   return file
