@@ -140,6 +140,8 @@ export class LogEngine implements StreamSource {
   }
 
   waitBeyond(offset: number, isolation: Isolation, signal: AbortSignal | undefined): Promise<void> {
+    // What came since the caller looked is not announced again.
+    if (this.isClosed || this.state.bound(isolation) > offset) return Promise.resolve()
     // The last stable offset moves only when the high watermark does: a reader of it looks again each time.
     const beyond = isolation === 'read_committed' ? this.state.highWatermark : offset
     return this.parts.follow === undefined

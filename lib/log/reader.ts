@@ -6,9 +6,9 @@
  */
 import { scanBatch } from '../record/batch-scan.ts'
 import { BatchView } from '../record/batch-view.ts'
-import type { Segment } from '../segment/segment.ts'
-import { LogError } from '../util/errors.ts'
-import { MiB } from '../util/sizes.ts'
+import type { ReadRange, Segment } from '../segment/segment.ts'
+import { isLogError, LogError } from '../util/errors.ts'
+import { KiB, MiB } from '../util/sizes.ts'
 import type { LogMetrics } from './log-metrics.ts'
 import type { LogState } from './log-state.ts'
 import type { AbortedRange, FetchResult, ReadOptions } from './types.ts'
@@ -21,6 +21,20 @@ interface Found {
   readonly bytes: Buffer
   readonly baseOffset: number
   readonly nextOffset: number
+}
+
+interface Wanted {
+  readonly offset: number
+  readonly bound: number
+  readonly maxBytes: number
+  readonly checkCrc: boolean
+}
+
+/** What was found in one read; or, without `found`, the range to read next: none without `needTo`. */
+interface Slice {
+  readonly found?: Found
+  readonly needFrom: number
+  readonly needTo?: number
 }
 
 export class Reader {
@@ -99,17 +113,33 @@ export class Reader {
     maxBytes: number,
     checkCrc: boolean
   ): Promise<Found | undefined> {
-    let range = segment.locateSync(offset, maxBytes) ?? (await segment.locate(offset, maxBytes))
-    for (;;) {
+    const wanted = { offset, bound, maxBytes, checkCrc }
+    const range = segment.locateSync(offset, maxBytes) ?? (await segment.locate(offset, maxBytes))
+    try {
+      return await this.#scanRange(segment, range, wanted)
+    } catch (error) {
+      // Derived data is no evidence against the log: what an entry of the index leads to may be wrong because the
+      // entry is. The active segment's index was built by its writer, in memory.
+      if (!isLogError(error, 'CORRUPT_LOG') || range.from === 0 || segment === this.#state.active) throw error
+      await segment.distrustIndexes(error.message)
+      return this.#scanRange(segment, await segment.locate(offset, maxBytes), wanted)
+    }
+  }
+
+  async #scanRange(segment: Segment, located: ReadRange, wanted: Wanted): Promise<Found | undefined> {
+    let range: Pick<ReadRange, 'from' | 'to'> = located
+    let expected = located.lastOffset
+    for (let step = MIN_STEP_BYTES; ; step *= 2) {
       if (range.to <= range.from) return undefined
       const buffer = Buffer.allocUnsafeSlow(range.to - range.from)
       const length = await segment.read(buffer, range.from)
       const bytes = length === buffer.length ? buffer : buffer.subarray(0, length)
-      const slice = this.#slice(segment, bytes, range.from, offset, bound, maxBytes, checkCrc)
+      const slice = this.#slice(segment, bytes, range.from, expected, wanted)
       if (slice.found !== undefined || slice.needTo === undefined) return slice.found
       if (slice.needTo > segment.size) return undefined
-      // The batch that holds the offset is longer than the index let us expect.
-      range = { from: slice.needFrom, to: slice.needTo }
+      // The batch that holds the offset is longer, or further behind its index entry, than expected.
+      range = { from: slice.needFrom, to: Math.min(segment.size, Math.max(slice.needTo, slice.needFrom + step)) }
+      expected = undefined
     }
   }
 
@@ -118,30 +148,33 @@ export class Reader {
     segment: Segment,
     bytes: Buffer,
     position: number,
-    offset: number,
-    bound: number,
-    maxBytes: number,
-    checkCrc: boolean
-  ): { found?: Found; needFrom: number; needTo?: number } {
+    expected: number | undefined,
+    { offset, bound, maxBytes, checkCrc }: Wanted
+  ): Slice {
     let at = 0
     let start = -1
     let baseOffset = 0
     let nextOffset = 0
+    let wrong: string | undefined
     while (at < bytes.length) {
       const scan = scanBatch(bytes, at, bytes.length)
-      if (scan.kind === 'corrupt') throw this.#corrupt(segment, position + at, scan.reason, offset)
+      if (scan.kind === 'corrupt') wrong = scan.reason
       if (scan.kind !== 'batch') {
-        if (start >= 0 || scan.kind === 'end') break
-        return { needFrom: position + at, needTo: position + at + Math.max(scan.need, MIN_NEED) }
+        if (start >= 0 || scan.kind !== 'incomplete') break
+        return { needFrom: position + at, needTo: position + at + scan.need }
       }
       const batch = new BatchView(bytes, at)
-      if (batch.lastOffset >= offset) {
+      if (at === 0 && expected !== undefined && batch.lastOffset !== expected)
+        wrong = 'it is not the one that the index names'
+      else if (batch.lastOffset >= offset) {
         if (batch.baseOffset >= bound) break
         if (start >= 0 && at + batch.size - start > maxBytes) break
-        if (start >= 0 && batch.baseOffset < nextOffset) {
-          throw this.#corrupt(segment, position + at, `base offset ${batch.baseOffset} after ${nextOffset - 1}`, offset)
-        }
-        if (checkCrc && !batch.isSound()) throw this.#corrupt(segment, position + at, 'CRC mismatch', offset)
+        if (start >= 0 && batch.baseOffset < nextOffset)
+          wrong = `base offset ${batch.baseOffset} after ${nextOffset - 1}`
+        else if (checkCrc && !batch.isSound()) wrong = 'its CRC does not match'
+      }
+      if (wrong !== undefined) break
+      if (batch.lastOffset >= offset) {
         if (start < 0) {
           start = at
           baseOffset = batch.baseOffset
@@ -150,11 +183,11 @@ export class Reader {
       }
       at = batch.end
     }
-    if (start < 0)
-      return at >= bytes.length && position + at < segment.size
-        ? { needFrom: position + at, needTo: Math.min(segment.size, position + at + MIN_NEED) }
-        : { needFrom: 0 }
-    return { found: { bytes: bytes.subarray(start, at), baseOffset, nextOffset }, needFrom: 0 }
+    // What is sound in front of damage is given out first; who goes on reading then meets the damage.
+    if (start >= 0) return { found: { bytes: bytes.subarray(start, at), baseOffset, nextOffset }, needFrom: 0 }
+    if (wrong !== undefined) throw this.#corrupt(segment, position + at, wrong, offset)
+    const isEnd = at < bytes.length || position + at >= segment.size
+    return isEnd ? { needFrom: 0 } : { needFrom: position + at, needTo: position + at + 1 }
   }
 
   #corrupt(segment: Segment, position: number, reason: string, offset: number): LogError {
@@ -180,5 +213,5 @@ export class Reader {
 }
 
 const EMPTY = Buffer.alloc(0)
-/** Where a batch's length is not known yet, at least this much is read. */
-const MIN_NEED = 4096
+/** Where the first read was too short, at least this much is read next, and then twice that. */
+const MIN_STEP_BYTES = 64 * KiB

@@ -1,3 +1,5 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import t from 'tap'
 import { KiB } from '../../lib/util/sizes.ts'
 import { numbered, openLog, valuesOf } from '../helpers/logs.ts'
@@ -20,7 +22,7 @@ t.test('what is appended is read back, and again after closing and opening', asy
   const again = await openLog(dir, { clean: true, recoveryPoint: 11 })
   t.teardown(() => again.close())
   t.equal(again.logEndOffset, 11)
-  t.equal(again.recovery.scannedBytes, 0, 'a clean close opens without scanning')
+  t.ok(again.recovery.clean, 'a clean close opens without scanning')
   const records = []
   for await (const record of again.records({ from: 0, to: 1 })) records.push(record)
   t.same(
@@ -168,4 +170,33 @@ t.test('bad input is refused with a typed error, and the log goes on', async t =
   await t.rejects(log.append([{ value: 'late' }]), { code: 'LOG_CLOSED' })
   await t.rejects(log.read(0), { code: 'LOG_CLOSED' })
   t.same(await log.close(), { clean: true }, 'closing twice is one closing')
+})
+
+t.test('a damaged index entry costs time, never records; damage in the log is told where it is', async t => {
+  const dir = await tempDir(t)
+  const writer = await openLog(dir, { config: { durability: 'none', indexIntervalBytes: 256, segmentBytes: 20_000 } })
+  for (let i = 0; i < 2000; i += 10) await writer.append(numbered(10, i), { ownBatch: true })
+  await writer.close()
+  const index = join(dir, 't-0', '00000000000000000000.index')
+  const bytes = await readFile(index)
+  bytes.writeInt32BE(bytes.readInt32BE(8 * 5) + 1, 8 * 5)
+  bytes.writeInt32BE(bytes.readInt32BE(8 * 7 + 4) + 3, 8 * 7 + 4)
+  await writeFile(index, bytes)
+  const log = await openLog(dir, { clean: true, recoveryPoint: 2000 })
+  t.teardown(() => log.close())
+  t.same(await valuesOf(log.records({ from: 0 })), Array.from({ length: 2000 }, (_, i) => `value-${i}`))
+  for (let offset = 0; offset < 600; offset += 7) t.equal((await valuesOf(log.records({ from: offset, to: offset + 1 })))[0], `value-${offset}`)
+
+  const segment = join(dir, 't-0', '00000000000000000000.log')
+  const content = await readFile(segment)
+  content[5000] = (content[5000] ?? 0) ^ 1
+  await writeFile(segment, content)
+  const seen: string[] = []
+  await t.rejects(
+    (async () => {
+      for await (const record of log.records()) seen.push(String(record.value))
+    })(),
+    { code: 'CORRUPT_LOG', details: { segment: 0 } }
+  )
+  t.ok(seen.length > 100 && seen.length % 10 === 0, `${seen.length} records in front of the damage were given out`)
 })
