@@ -1,10 +1,10 @@
-import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { chown, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { Store } from '../../lib/store/store.ts'
 import { ManualClock } from '../helpers/manual-clock.ts'
 import { tempDir } from '../helpers/paths.ts'
-import { crashImage, photograph, values } from './helpers.ts'
+import { brokersDirectory, crashImage, photograph, values } from './helpers.ts'
 
 const MARKER = '.kafka_cleanshutdown'
 
@@ -231,3 +231,32 @@ t.test('records deleted before an offset stay deleted after a crash', async t =>
     await again.close()
   }
 })
+
+t.test(
+  "files in somebody else's directory are theirs, in mode and as root in owner",
+  { skip: process.getuid?.() !== 0 },
+  async t => {
+    const dir = await brokersDirectory(t)
+    const everything = async () => {
+      const entries = await readdir(dir, { recursive: true, withFileTypes: true })
+      return [dir, ...entries.map(entry => join(entry.parentPath, entry.name))]
+    }
+    for (const path of await everything()) await chown(path, 12345, 23456)
+    const store = await Store.open(dir)
+    const log = await store.openLog('plain', 0)
+    await log.append([{ value: 'a' }])
+    await log.roll()
+    await log.append([{ value: 'b' }])
+    await log.deleteRecordsBefore(10)
+    await store.alterTopic('plain', { set: { 'segment.bytes': '5000' } })
+    await store.createTopic('new', { partitions: 2 })
+    await store.openLog('new', 1)
+    t.equal((await stat(join(dir, '.lock'))).uid, 12345, 'a broker that is no root can lock it')
+    await store.close()
+    for (const path of await everything()) {
+      const { uid, gid, mode } = await stat(path)
+      t.same([uid, gid], [12345, 23456], path)
+      t.equal(mode & 0o777, (await stat(path)).isDirectory() ? 0o755 : 0o644, path)
+    }
+  }
+)
