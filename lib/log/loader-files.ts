@@ -26,6 +26,7 @@ import {
 } from '../segment/file-names.ts'
 import { LogError } from '../util/errors.ts'
 import { LEADER_EPOCH_FILE } from './leader-epochs.ts'
+import { MANIFEST_FILE } from './manifest.ts'
 import { QUARANTINE_FOLDER } from './quarantine.ts'
 import type { ReportBuilder } from './recovery-report.ts'
 import { scanLogFile } from './recovery-scan.ts'
@@ -40,6 +41,9 @@ const KNOWN_FILES: ReadonlySet<string> = new Set([LEADER_EPOCH_FILE, 'partition.
 const OWN_PREFIX = 'heartwood-'
 const TEMPORARY_SUFFIX = '.tmp'
 /** `replaceFile` works so. */
+const TEMPORARY_FILES: ReadonlySet<string> = new Set(
+  [LEADER_EPOCH_FILE, MANIFEST_FILE].map(name => name + TEMPORARY_SUFFIX)
+)
 const TEMPORARY_SUFFIXES = [...INDEX_SUFFIXES, SNAPSHOT_SUFFIX].map(suffix => suffix + TEMPORARY_SUFFIX)
 
 interface NamedFile {
@@ -59,8 +63,8 @@ export interface FolderListing {
   readonly cleaned: readonly NamedFile[]
   readonly swaps: readonly NamedFile[]
   readonly sidecars: readonly NamedFile[]
-  /** Derived files that somebody did not live to finish. */
-  readonly temporary: readonly NamedFile[]
+  /** Names of derived files that somebody did not live to finish. */
+  readonly temporary: readonly { readonly name: string }[]
   readonly unknown: readonly string[]
   /** All names. */
   readonly names: ReadonlySet<string>
@@ -78,7 +82,7 @@ export async function listFolder(fs: FileSystem, dir: string): Promise<FolderLis
     cleaned: [] as NamedFile[],
     swaps: [] as NamedFile[],
     sidecars: [] as NamedFile[],
-    temporary: [] as NamedFile[],
+    temporary: [] as { name: string }[],
     unknown: [] as string[]
   }
   for (const entry of entries) {
@@ -94,14 +98,16 @@ export async function listFolder(fs: FileSystem, dir: string): Promise<FolderLis
 }
 
 function sortIn(
-  listing: { [K in 'files' | 'deleted' | 'cleaned' | 'swaps' | 'sidecars' | 'temporary']: NamedFile[] } & {
+  listing: { [K in 'files' | 'deleted' | 'cleaned' | 'swaps' | 'sidecars']: NamedFile[] } & {
+    temporary: { name: string }[]
     unknown: string[]
   },
   { name, kind }: DirectoryEntry
 ): void {
   const parsed = kind === 'file' ? parseSegmentFileName(name) : undefined
   if (parsed === undefined) {
-    if (!isKnown(name, kind)) listing.unknown.push(name)
+    if (kind === 'file' && TEMPORARY_FILES.has(name)) listing.temporary.push({ name })
+    else if (!isKnown(name, kind)) listing.unknown.push(name)
     return
   }
   const { offset, suffix } = parsed
@@ -111,7 +117,7 @@ function sortIn(
   else if (suffix.endsWith(SWAP_SUFFIX)) listing.swaps.push(strip(SWAP_SUFFIX))
   else if (SEGMENT_SUFFIXES.includes(suffix)) listing.files.push({ name, offset, suffix })
   else if (suffix.startsWith(SEGMENT_SIDECAR)) listing.sidecars.push({ name, offset, suffix })
-  else if (TEMPORARY_SUFFIXES.includes(suffix)) listing.temporary.push({ name, offset, suffix })
+  else if (TEMPORARY_SUFFIXES.includes(suffix)) listing.temporary.push({ name })
   else if (suffix !== SNAPSHOT_SUFFIX) listing.unknown.push(name)
 }
 
@@ -163,7 +169,7 @@ export async function tidyFolder(options: TidyOptions): Promise<FolderListing> {
 }
 
 /** Files that only make sense beside a log which is not there, and unfinished ones. */
-function orphans({ files, sidecars, temporary, bases }: FolderListing): NamedFile[] {
+function orphans({ files, sidecars, temporary, bases }: FolderListing): { readonly name: string }[] {
   const known = new Set(bases)
   return [...[...files, ...sidecars].filter(file => !known.has(file.offset)), ...temporary]
 }
@@ -207,7 +213,7 @@ async function takeNames({ fs, dir }: TidyOptions, swaps: readonly NamedFile[]):
 const rank = (file: NamedFile): number => (file.suffix === LOG_SUFFIX ? 0 : 1)
 
 /** Removes files, durably: what follows must not come to pass without it. */
-async function remove({ fs, dir, report }: TidyOptions, files: readonly NamedFile[]): Promise<void> {
+async function remove({ fs, dir, report }: TidyOptions, files: readonly { readonly name: string }[]): Promise<void> {
   for (const { name } of files) {
     try {
       await fs.unlink(join(dir, name))

@@ -54,6 +54,7 @@ export async function producersAt(
   })
   const producers = new ProducerStateManager(found?.entries ?? [], found?.offset ?? first)
   for (const [index, base] of bases.entries()) {
+    if (producers.mapEndOffset >= offset) break
     const next = bases[index + 1] ?? Number.POSITIVE_INFINITY
     if (next <= producers.mapEndOffset || base >= offset) continue
     await replaySegment(range, base, offset, producers, aborted)
