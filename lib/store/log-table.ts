@@ -40,7 +40,7 @@ export interface LogSlot {
   startOffsetsPending: number
 }
 
-/** A log with these cannot be read on; anything else may be different next time. */
+/** These do not go away by themselves (settings do by `alterTopic`); anything else may be different next time. */
 const LASTING: ReadonlySet<string> = new Set([
   'CORRUPT_LOG',
   'CORRUPT_FILE',
@@ -49,7 +49,8 @@ const LASTING: ReadonlySet<string> = new Set([
   'UNSUPPORTED_VERSION',
   'UNSUPPORTED_FOR_MESSAGE_FORMAT',
   'INCONSISTENT_TOPIC_ID',
-  'UNSAFE_PATH'
+  'UNSAFE_PATH',
+  'INVALID_CONFIG'
 ])
 
 /** A log that is being opened has files open that the cache of handles knows nothing of. */
@@ -60,6 +61,7 @@ export class LogTable {
   readonly #topics = new Map<string, Map<number, LogSlot>>()
   readonly #seen = new Set<LogSlot>()
   readonly #opening = new Permits(LOGS_OPENING)
+  #isShut = false
 
   constructor(options: LogTableOptions) {
     this.#options = options
@@ -172,6 +174,11 @@ export class LogTable {
     return changed
   }
 
+  /** From here on no log is opened; what is being opened can be waited for with `settle`. */
+  shut(): void {
+    this.#isShut = true
+  }
+
   /** Takes what the open logs have reached over into the checkpoints. */
   noteOffsets(): void {
     if (this.#options.readOnly) return
@@ -180,6 +187,7 @@ export class LogTable {
 
   async #open(slot: LogSlot, config: () => LogConfig, recovering: boolean): Promise<PartitionLog> {
     const { directory, folder } = slot
+    if (this.#isShut) throw new LogError('STORE_CLOSED', `cannot open ${folder.name}: the store is closed`)
     try {
       const log = await PartitionLog.open(await this.#openOptions(slot, config()))
       // What a recovery found stays to be read when the log is closed and opened again.

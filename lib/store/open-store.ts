@@ -30,6 +30,10 @@ export interface StoreParts {
 export async function openStoreParts(dirs: readonly string[], options: StoreOptions): Promise<StoreParts> {
   const { readOnly = false, defaults = {}, onCorruption = 'fail' } = options
   if (dirs.length === 0) throw new TypeError('a store needs at least one data directory')
+  const { checkpointIntervalMs = CHECKPOINT_INTERVAL_MS } = options
+  if (!(checkpointIntervalMs > 0 && checkpointIntervalMs < Number.POSITIVE_INFINITY)) {
+    throw new TypeError(`checkpointIntervalMs must be positive, not ${checkpointIntervalMs}`)
+  }
   logConfig(defaults)
   const fs = options.fs ?? nodeFileSystem
   const paths: string[] = []
@@ -49,7 +53,6 @@ export async function openStoreParts(dirs: readonly string[], options: StoreOpti
     const table = new LogTable({ shared, readOnly, onCorruption })
     addPartitions(table, directories)
     const topics = new Topics({ fs, directories, table, readOnly, defaults })
-    const checkpointIntervalMs = options.checkpointIntervalMs ?? CHECKPOINT_INTERVAL_MS
     return { directories, table, topics, shared, readOnly, checkpointIntervalMs }
   } catch (error) {
     for (const { lock } of directories) await lock?.release().catch(() => undefined)

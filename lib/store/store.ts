@@ -294,7 +294,7 @@ export class Store implements AsyncDisposable {
         if (!keepOpen.has(slot)) await this.#table.settle(slot)
       } catch (error) {
         // Damage stays with its log. What the machine refuses (memory, descriptors, space) concerns all of them.
-        if (slot.failure === undefined && !isLogError(error, 'INVALID_CONFIG')) throw error
+        if (slot.failure === undefined) throw error
       }
     })
     for (const directory of this.#directories) {
@@ -416,6 +416,7 @@ export class Store implements AsyncDisposable {
     }
     await attempt(() => this.#topics.settled())
     await this.#background
+    this.#table.shut()
     await forEachLimited(this.#table.slots(), LOGS_AT_A_TIME, async slot => {
       const problem = await this.#table.settle(slot)
       if (problem !== undefined) problems.push(problem)

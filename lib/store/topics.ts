@@ -139,7 +139,10 @@ export class Topics {
       const entry: TopicEntry = { ...before, configs, partitions }
       if (partitions > slots.size) await this.#addPartitions(topic, entry, slots.size)
       else await this.#saveEntry(topic, entry, this.#directoriesOf(topic))
-      for (const { log } of slots.values()) if (log?.condition === 'open') log.updateConfig(config)
+      for (const slot of slots.values()) {
+        if (slot.failure?.code === 'INVALID_CONFIG') slot.failure = undefined
+        if (slot.log?.condition === 'open') slot.log.updateConfig(config)
+      }
     })
   }
 
@@ -286,7 +289,8 @@ export class Topics {
   async #adopted(slots: ReadonlyMap<number, LogSlot>): Promise<TopicEntry> {
     let topicId: string | undefined
     for (const { directory, folder } of slots.values()) {
-      topicId ??= await readPartitionMetadata(this.#fs, directory.folderPath(folder.name))
+      const path = directory.folderPath(folder.name)
+      topicId ??= await translated('read', path, () => readPartitionMetadata(this.#fs, path))
     }
     return { topicId, partitions: slots.size, origin: 'adopted', configs: new Map() }
   }
@@ -309,7 +313,8 @@ export class Topics {
   /** Whether the file system takes META.PROPERTIES for meta.properties. */
   async #foldsCase(): Promise<boolean> {
     const { path } = this.#directories[0]!
-    this.#caseFolding ??= (await this.#fs.stat(join(path, META_PROPERTIES.toUpperCase()))) !== undefined
+    const other = join(path, META_PROPERTIES.toUpperCase())
+    this.#caseFolding ??= (await translated('look into', path, () => this.#fs.stat(other))) !== undefined
     return this.#caseFolding
   }
 }

@@ -205,6 +205,56 @@ t.test('after a visit of another engine our side-cars are not believed, in any l
   await third.close()
 })
 
+t.test('a log whose sync failed takes the marker away; opened again it is recovered', async t => {
+  const fs = new MemoryFileSystem()
+  const store = await Store.open('/data', { fs })
+  const log = await store.openLog('orders', 0)
+  await log.append([{ value: 'a' }])
+  fs.onCall = ({ operation, path }) => {
+    if (operation === 'datasync' && path.endsWith('.log')) throw Object.assign(new Error('EIO'), { code: 'EIO' })
+    return undefined
+  }
+  await t.rejects(log.append([{ value: 'b' }]), { code: 'SYNC_FAILED' })
+  fs.onCall = undefined
+  t.equal(log.condition, 'poisoned')
+  t.match(store.status().logs, [{ condition: 'poisoned' }])
+  t.equal(await store.openLog('orders', 0), log, 'reading goes on; whoever wants to write closes it and opens it again')
+  await log.close()
+  const again = await store.openLog('orders', 0)
+  t.notOk(again.recovery.clean)
+  t.equal((await values(again))[0], 'a')
+  await again.append([{ value: 'c' }])
+  fs.onCall = ({ operation, path }) => {
+    if (operation === 'datasync' && path.endsWith('.log')) throw Object.assign(new Error('EIO'), { code: 'EIO' })
+    return undefined
+  }
+  await t.rejects(again.append([{ value: 'd' }]), { code: 'SYNC_FAILED' })
+  fs.onCall = undefined
+  await store.close()
+  t.equal(await fs.stat('/data/.kafka_cleanshutdown'), undefined)
+  await (await Store.open('/data', { fs })).close()
+  t.ok(await fs.stat('/data/.kafka_cleanshutdown'), 'after recovery')
+})
+
+t.test('a topic whose settings mean nothing here is isolated until they are altered', async t => {
+  const fs = new MemoryFileSystem()
+  const store = await Store.open('/data', { fs })
+  await (await store.openLog('orders', 0)).append([{ value: 'a' }])
+  await store.close()
+  const { formatTopicsFile, parseTopicsFile } = await import('../../lib/store/topics-file.ts')
+  const { readWholeFile, replaceFile } = await import('../../lib/fs/replace-file.ts')
+  const file = parseTopicsFile((await readWholeFile(fs, '/data/heartwood-topics', 1e6))!, 'heartwood-topics')
+  const entry = file.topics.get('orders')!
+  file.topics.set('orders', { ...entry, configs: new Map([['segment.bytes', 'many']]) })
+  await replaceFile(fs, '/data/heartwood-topics', formatTopicsFile(file))
+  const again = await Store.open('/data', { fs })
+  await t.rejects(again.openLog('orders', 0), { code: 'INVALID_CONFIG' })
+  t.match(again.status().failed, [{ topic: 'orders', error: { code: 'INVALID_CONFIG' } }])
+  await again.alterTopic('orders', { set: { 'segment.bytes': '10000' } })
+  t.same(await values(await again.openLog('orders', 0)), ['a'])
+  await again.close()
+})
+
 t.test('a store that cannot write its checkpoints says so and still lets go of the directory', async t => {
   const fs = new MemoryFileSystem()
   const store = await Store.open('/data', { fs })

@@ -249,6 +249,42 @@ t.test(
   }
 )
 
+t.test('whichever call fails while a topic is created, nothing of it stays, and trying again works', async t => {
+  for (let at = 0; ; at += 1) {
+    const fs = new MemoryFileSystem()
+    const store = await Store.open('/data', { fs })
+    let calls = 0
+    fs.onCall = () => {
+      calls += 1
+      if (calls === at + 1) throw Object.assign(new Error('ENOSPC: full'), { code: 'ENOSPC' })
+    }
+    const failed = await store.createTopic('orders', { partitions: 2 }).then(
+      () => false,
+      error => error.code as string
+    )
+    fs.onCall = undefined
+    if (failed !== false) {
+      t.equal(failed, 'NO_SPACE', `call ${at}`)
+      const names = (await fs.readDirectory('/data')).map(({ name }) => name)
+      const listed = store.topics().length
+      // The very last writing only clears the note that something is pending: the topic is there then.
+      if (listed === 0) {
+        t.notOk(
+          names.some(name => name.startsWith('orders')),
+          `call ${at}: ${names}`
+        )
+        await store.createTopic('orders', { partitions: 2 })
+      }
+      t.same(store.topics()[0]?.partitions, [0, 1])
+    }
+    await store.close()
+    const again = await Store.open('/data', { fs })
+    t.same(again.topics()[0]?.partitions, [0, 1], `call ${at}`)
+    await again.close()
+    if (failed === false) break
+  }
+})
+
 t.test('wherever the power goes while partitions are added, all of them are there, or none', async t => {
   await cutEverywhere(
     store => store.createTopic('orders', { partitions: 2 }),
