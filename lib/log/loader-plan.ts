@@ -99,14 +99,18 @@ export async function planPrefix(context: PlanContext, error: LogError): Promise
   const bases = context.bases.filter(base => base <= segment)
   if (bases.length === 0) return undefined
   const limitOf = (base: number): number | undefined => (base === segment ? position : undefined)
-  const producers = await producersAt({ ...replayRange(context), bases, limitOf }, fromOffset)
+  const aborted: FoundAbort[] = []
+  const producers = await producersAt({ ...replayRange(context), bases, limitOf }, fromOffset, {
+    from: segment,
+    aborted: found => aborted.push(found)
+  })
   const kept: PlannedSegment[] = []
   for (const baseOffset of bases) {
     const fileBytes = await sizeOf(context, baseOffset)
     const validBytes = baseOffset === segment ? Math.min(position, fileBytes) : fileBytes
     kept.push({ baseOffset, fileBytes, validBytes, scanned: baseOffset === segment })
   }
-  return { kept, dropped: [], logEndOffset: fromOffset, lastBatchCrc: undefined, producers, aborted: [] }
+  return { kept, dropped: [], logEndOffset: fromOffset, lastBatchCrc: undefined, producers, aborted }
 }
 
 async function planClean(context: PlanContext): Promise<LoadPlan> {

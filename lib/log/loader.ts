@@ -12,14 +12,13 @@
  */
 import { dirname, join } from 'node:path'
 import { isSystemError, toLogError } from '../fs/system-errors.ts'
-import { segmentFileName, TRANSACTION_INDEX_SUFFIX } from '../segment/file-names.ts'
 import { Segment } from '../segment/segment.ts'
 import { isLogError, LogError } from '../util/errors.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import { type FolderListing, listFolder, tidyFolder } from './loader-files.ts'
-import { doubtIndexes, type IndexDoubts, isPreallocatedIndex } from './loader-indexes.ts'
+import { isPreallocatedIndex } from './loader-indexes.ts'
 import { type LoadPlan, logPath, type PlanContext, type PlannedSegment, planLoad, planPrefix } from './loader-plan.ts'
-import { type FoundAbort, producersAt } from './loader-producers.ts'
+import { openSegments } from './loader-segments.ts'
 import type { LoadedLog, LoadOptions } from './loader-types.ts'
 import { isCompacted } from './log-config.ts'
 import { formatManifest, MANIFEST_FILE, type Manifest, manifestOf, readManifest, writeManifest } from './manifest.ts'
@@ -44,6 +43,7 @@ const READ_ONLY_ATTEMPTS = 5
  *   damaged or missing and `onCorruption` is `fail`; nothing was cut off then.
  * @throws {LogError} UNSAFE_PATH for a symbolic link in the folder; UNKNOWN_TOPIC_OR_PARTITION if there is no folder
  *   and none is to be made; UNSUPPORTED_VERSION if a newer heartwood has written here.
+ * @throws {LogError} SYNC_FAILED if what was found could not be made durable: the next loading asks the device.
  * @throws {LogError} NO_SPACE, PERMISSION_DENIED, TOO_MANY_OPEN_FILES, STORAGE_FAILED
  */
 export async function loadLog(options: LoadOptions): Promise<LoadedLog> {
@@ -51,10 +51,18 @@ export async function loadLog(options: LoadOptions): Promise<LoadedLog> {
     try {
       return await new Loader(options).load()
     } catch (error) {
-      const passing = isSystemError(error, 'ENOENT') || isLogError(error, 'CORRUPT_LOG')
+      const passing = isMissing(error) || isLogError(error, 'CORRUPT_LOG')
       if (!options.readOnly || !passing || attempt === READ_ONLY_ATTEMPTS) throw toLogError(error, 'load', options.dir)
     }
   }
+}
+
+function systemOf({ details: { system } }: LogError): unknown {
+  return system
+}
+
+function isMissing(error: unknown): boolean {
+  return isSystemError(error, 'ENOENT') || (isLogError(error) && systemOf(error) === 'ENOENT')
 }
 
 class Loader {
@@ -67,6 +75,8 @@ class Loader {
   #readOnly: boolean
   #watermarkFile: WatermarkFile | undefined
   #manifest: Manifest | undefined
+  /** Base offset of the first segment that was scanned. */
+  #scannedFrom = 0
   /** False while rebuilt indexes of closed segments are in memory only. */
   #indexesStored = true
 
@@ -91,10 +101,24 @@ class Loader {
       const listing = await this.#list()
       return await this.#loadListed(listing, watermark)
     } catch (error) {
+      if (isLogError(error, 'SYNC_FAILED')) await this.#noteSyncFailed().catch(() => undefined)
       await this.#watermarkFile?.close().catch(() => undefined)
       for (const segment of this.#segments) await segment.close({ clean: false }).catch(() => undefined)
       throw error
     }
+  }
+
+  /** The next loading must not believe the page cache: what could not be synced looks clean there. */
+  async #noteSyncFailed(): Promise<void> {
+    if (this.#readOnly) return
+    const { fs, dir, config } = this.#options
+    this.#watermarkFile ??= await WatermarkFile.open(fs, dir, { create: true, ...this.#replaceOptions })
+    const file = this.#watermarkFile as WatermarkFile
+    const level = ackLevelOf(config.durability)
+    // Without a watermark nothing is known to be durable.
+    const offset = this.#scannedFrom
+    const known = file.read() ?? { offset, segmentBaseOffset: offset, position: 0, lastBatchCrc: 0, level }
+    await file.lowerTo({ ...known, syncFailed: true })
   }
 
   async #makeFolder(): Promise<void> {
@@ -270,7 +294,10 @@ class Loader {
     epochs.truncateFromEnd(logEndOffset)
     epochs.truncateFromStart(logStartOffset)
     if (!this.#readOnly) await this.#snapshots.deleteAfter(logEndOffset)
-    await this.#openSegments(plan, names)
+    const { fs, dir, env } = this.#options
+    const readOnly = this.#readOnly
+    const context = { fs, dir, env, readOnly, names, snapshots: this.#snapshots, report: this.#report }
+    this.#indexesStored = await openSegments(context, plan, this.#segments)
     const { producers, lastBatchCrc } = plan
     return this.#settle({ logStartOffset, logEndOffset, lastBatchCrc, producers, epochs, watermark, corrupt })
   }
@@ -278,6 +305,7 @@ class Loader {
   async #cut(plan: LoadPlan): Promise<void> {
     const { fs, dir, clean } = this.#options
     if (clean) return
+    this.#scannedFrom = plan.kept.find(segment => segment.scanned)?.baseOffset ?? 0
     await cutTail({ fs, dir, quarantine: this.#quarantine(), report: this.#report }, plan)
     for (const { baseOffset, scanned } of plan.kept) if (scanned) await syncFile(fs, logPath(dir, baseOffset))
   }
@@ -289,67 +317,6 @@ class Loader {
       dir,
       permissions: permissions ?? { file: this.#replaceOptions.permissions, folder: 0o700 }
     })
-  }
-
-  /** Opens what stays, and builds anew what cannot be relied on. */
-  async #openSegments(plan: LoadPlan, names: ReadonlySet<string>): Promise<void> {
-    const { env, dir, fs } = this.#options
-    for (const [index, { baseOffset, validBytes, scanned }] of plan.kept.entries()) {
-      const isLast = index === plan.kept.length - 1
-      const trustIndexes = !scanned
-      const segment = await Segment.open(env, dir, baseOffset, { readOnly: this.#readOnly, trustIndexes, validBytes })
-      this.#segments.push(segment)
-      const next = isLast ? plan.logEndOffset : (plan.kept[index + 1] as PlannedSegment).baseOffset
-      const doubts = scanned ? ALL_DOUBTS : await doubtIndexes(fs, dir, { baseOffset, names })
-      if (doubts.offsetIndex || doubts.timeIndex) await this.#rebuildIndexes(segment, doubts)
-      if (doubts.transactionIndex) {
-        const found = scanned ? plan.aborted : await this.#findAborted(plan, baseOffset, next)
-        const aborted = found.filter(({ segment }) => segment === baseOffset)
-        // Most segments have no such file, and get none.
-        const exists = names.has(segmentFileName(baseOffset, TRANSACTION_INDEX_SUFFIX))
-        if (exists || aborted.length > 0) await this.#rebuildTransactions(segment, aborted)
-      }
-      segment.nextOffset = next
-      const isRebuilt = doubts.offsetIndex || doubts.timeIndex || doubts.transactionIndex
-      if (isRebuilt && !this.#readOnly) await this.#store(segment, isLast)
-    }
-  }
-
-  async #rebuildIndexes(segment: Segment, doubts: IndexDoubts): Promise<void> {
-    const { baseOffset, path, size } = segment
-    const { end, position, reason, nextOffset } = await segment.rebuildIndexes()
-    if (doubts.offsetIndex) this.#report.rebuilt('offset-index', baseOffset)
-    if (doubts.timeIndex) this.#report.rebuilt('time-index', baseOffset)
-    if (end === 'end' && position === size) return
-    const message = `${path} is damaged at byte ${position}: ${reason ?? 'the file ends inside a batch'}.`
-    throw new LogError('CORRUPT_LOG', message, { segment: baseOffset, position, fromOffset: nextOffset })
-  }
-
-  async #findAborted(plan: LoadPlan, baseOffset: number, next: number): Promise<FoundAbort[]> {
-    const { fs, dir } = this.#options
-    const aborted: FoundAbort[] = []
-    const bases = plan.kept.map(segment => segment.baseOffset)
-    const range = { fs, dir, bases, snapshots: this.#snapshots, report: this.#report }
-    await producersAt(range, next, { from: baseOffset, aborted: found => aborted.push(found) })
-    return aborted
-  }
-
-  async #rebuildTransactions(segment: Segment, aborted: readonly FoundAbort[]): Promise<void> {
-    segment.resetTransactions()
-    for (const { entry } of aborted) await segment.appendAborted(entry)
-    this.#report.rebuilt('transaction-index', segment.baseOffset)
-  }
-
-  /** Puts rebuilt indexes into their files: for good in a closed segment, for now in the active one. */
-  async #store(segment: Segment, isActive: boolean): Promise<void> {
-    try {
-      if (isActive) await segment.flushIndexes()
-      else await segment.seal()
-    } catch (error) {
-      // They are in memory; what is not in the files is rebuilt once more by the next recovery.
-      if (!isLogError(error, 'NO_SPACE') && !isSystemError(error, 'ENOSPC', 'EDQUOT')) throw error
-      this.#indexesStored = false
-    }
   }
 
   /**
@@ -458,8 +425,6 @@ class Loader {
     await file.sync()
   }
 }
-
-const ALL_DOUBTS: IndexDoubts = { offsetIndex: true, timeIndex: true, transactionIndex: true }
 
 interface SettledState {
   readonly logStartOffset: number

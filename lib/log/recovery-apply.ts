@@ -9,7 +9,7 @@
  */
 import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
-import { isSystemError } from '../fs/system-errors.ts'
+import { isSystemError, toLogError } from '../fs/system-errors.ts'
 import {
   LOG_SUFFIX,
   OFFSET_INDEX_SUFFIX,
@@ -17,6 +17,7 @@ import {
   TIME_INDEX_SUFFIX,
   TRANSACTION_INDEX_SUFFIX
 } from '../segment/file-names.ts'
+import { LogError } from '../util/errors.ts'
 import { logPath, type PlannedSegment } from './loader-plan.ts'
 import type { Quarantine } from './quarantine.ts'
 import type { ReportBuilder } from './recovery-report.ts'
@@ -105,7 +106,7 @@ async function cutFile(fs: FileSystem, path: string, length: number): Promise<vo
   const handle = await fs.open(path, 'write')
   try {
     await handle.truncate(length)
-    await handle.sync()
+    await orSyncFailed(path, handle.sync())
   } finally {
     await handle.close()
   }
@@ -115,8 +116,18 @@ async function cutFile(fs: FileSystem, path: string, length: number): Promise<vo
 export async function syncFile(fs: FileSystem, path: string): Promise<void> {
   const handle = await fs.open(path, 'write')
   try {
-    await handle.datasync()
+    await orSyncFailed(path, handle.datasync())
   } finally {
     await handle.close()
+  }
+}
+
+/** A failed sync is not like other failures: from here on the page cache cannot be believed. */
+async function orSyncFailed(path: string, sync: Promise<void>): Promise<void> {
+  try {
+    await sync
+  } catch (error) {
+    const { message, details } = toLogError(error, 'sync', path)
+    throw new LogError('SYNC_FAILED', message, details, error)
   }
 }

@@ -288,6 +288,31 @@ t.test('recovery syncs what it accepts before the watermark says so', async t =>
   await closeLoaded(log)
 })
 
+t.test('when the sync of a recovery fails, the next one believes the device, not the page cache', async t => {
+  for (const isMarked of [true, false]) {
+    const fs = await memoryFolder({ ...EPOCHS, [file(0)]: bytes.subarray(0, positionOf(3)) })
+    if (isMarked) await putWatermark(fs, markBehind(0, written.slice(0, 3)))
+    const handle = await fs.open(`${DIR}/${file(0)}`, 'write')
+    await handle.write(bytes.subarray(positionOf(3)), positionOf(3))
+    await handle.close()
+    let failures = 0
+    fs.onCall = call => {
+      if (call.operation !== 'datasync' || !call.path.endsWith('.log') || failures++ > 0) return
+      throw Object.assign(new Error('made to fail'), { code: 'EIO' })
+    }
+    await t.rejects(load({ fs, dir: DIR }), { code: 'SYNC_FAILED' })
+    t.match(await readWatermark(fs), { syncFailed: true })
+    const log = await load({ fs, dir: DIR })
+    t.ok(log.logEndOffset < 6 && (!isMarked || log.logEndOffset >= 3), `log end offset ${log.logEndOffset}`)
+    const { logEndOffset } = log
+    await closeLoaded(log, false)
+    fs.powerCut()
+    const again = await load({ fs, dir: DIR })
+    t.equal(again.logEndOffset, logEndOffset)
+    await closeLoaded(again)
+  }
+})
+
 t.test('symbolic links in the folder are refused', async t => {
   const fs = await memoryFolder({ [file(0)]: bytes })
   fs.makeSymlink('/etc/passwd', `${DIR}/${file(6)}`)
