@@ -6,18 +6,12 @@ import type { Output, Terminal } from './output.ts'
 /** Wrong usage: exit status 2, one line, plus where the help is. */
 export class UsageError extends Error {}
 
-/** Stopped by the user: exit status 130. */
-export class Interrupted extends Error {}
-
 export interface Context {
   readonly terminal: Terminal
   readonly out: Output
   /** Prints a line for people on standard error. */
   say(line: string): void
 }
-
-/** A command's result: the exit status. */
-export type Command<Options> = (options: Options, context: Context) => Promise<number>
 
 export interface DirOption {
   readonly dir: readonly string[]
@@ -41,11 +35,9 @@ export async function withStore<T>(
 export function partitionsOf(store: Store, topic: string, partition: number | undefined): number[] {
   const summary = store.topics({ internal: true }).find(known => known.topic === topic)
   if (summary === undefined) {
-    throw new LogError(
-      'UNKNOWN_TOPIC_OR_PARTITION',
-      `there is no topic ${topic} in ${store.dirs.join(', ')}; "heartwood topics list" shows what is there`,
-      { topic }
-    )
+    throw new LogError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic ${topic} in ${store.dirs.join(', ')}`, {
+      topic
+    })
   }
   if (partition === undefined) return [...summary.partitions].sort((a, b) => a - b)
   if (!summary.partitions.includes(partition)) {

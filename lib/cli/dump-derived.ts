@@ -1,14 +1,13 @@
-/** Entries of indexes, snapshots, checkpoints and side-cars. */
+/** Indexes, snapshots, checkpoints and side-cars. What cannot be parsed is shown as damage, and then as it is. */
+import { isUtf8 } from 'node:buffer'
 import { parseCheckpoint } from '../fs/checkpoint-file.ts'
 import type { FileHandle } from '../fs/file-system.ts'
-import { parseProducerSnapshot } from '../log/producer-snapshot.ts'
+import { MANIFEST_FILE, parseManifest } from '../log/manifest.ts'
 import { parseSlot, SLOT_BYTES, WATERMARK_FILE } from '../log/watermark-file.ts'
-import { OffsetIndex } from '../segment/offset-index.ts'
-import { TimeIndex } from '../segment/time-index.ts'
-import { TransactionIndex } from '../segment/transaction-index.ts'
 import { parseTopicsFile, TOPICS_FILE } from '../store/topics-file.ts'
 import { MiB } from '../util/sizes.ts'
 import type { Emit } from './dump.ts'
+import { dumpOffsetIndex, dumpProducerSnapshot, dumpTimeIndex, dumpTransactionIndex } from './dump-indexes.ts'
 
 const MAX_BYTES = 256 * MiB
 
@@ -24,80 +23,92 @@ export async function dumpDerived(
     await emit('damage', { position: 0, length: size, reason: `larger than any such file (${MAX_BYTES} bytes)` })
     return
   }
-  const bytes = Buffer.alloc(size)
-  await handle.read(bytes, 0)
-  try {
-    if (suffix !== undefined && baseOffset !== undefined) await dumpBySuffix(suffix, baseOffset, bytes, emit)
-    else await dumpByName(name, bytes, emit)
-  } catch (error) {
-    await emit('damage', { position: 0, length: size, reason: (error as Error).message })
-  }
+  const whole = Buffer.alloc(size)
+  // The file may have been shortened since.
+  const bytes = whole.subarray(0, await handle.read(whole, 0))
+  if (suffix !== undefined && baseOffset !== undefined) await dumpBySuffix(suffix, baseOffset, bytes, emit)
+  else await dumpByName(name, bytes, emit)
 }
 
 async function dumpBySuffix(suffix: string, baseOffset: number, bytes: Buffer, emit: Emit): Promise<void> {
   switch (suffix) {
-    case '.index': {
-      const index = OffsetIndex.parse(bytes, baseOffset, { preallocated: true })
-      for (let i = 0; i < index.entryCount; i += 1)
-        await emit('offset-index-entry', { offset: index.offsetAt(i), position: index.positionAt(i) })
-      return
-    }
-    case '.timeindex': {
-      const index = TimeIndex.parse(bytes, baseOffset, { preallocated: true })
-      for (let i = 0; i < index.entryCount; i += 1)
-        await emit('time-index-entry', { timestamp: index.timestampAt(i), offset: index.offsetAt(i) })
-      return
-    }
-    case '.txnindex': {
-      const index = TransactionIndex.parse(bytes, baseOffset)
-      for (let i = 0; i < index.entryCount; i += 1) await emit('aborted-transaction', { ...index.entryAt(i) })
-      return
-    }
+    case '.index':
+      return dumpOffsetIndex(bytes, baseOffset, emit)
+    case '.timeindex':
+      return dumpTimeIndex(bytes, baseOffset, emit)
+    case '.txnindex':
+      return dumpTransactionIndex(bytes, emit)
     case '.snapshot':
-      for (const entry of parseProducerSnapshot(bytes)) {
-        const last = entry.batches[entry.batches.length - 1]
-        await emit('producer-state', {
-          producerId: entry.producerId,
-          producerEpoch: entry.epoch,
-          lastSequence: last?.lastSequence ?? null,
-          lastOffset: last?.lastOffset ?? null,
-          timestamp: entry.lastTimestamp ?? null,
-          coordinatorEpoch: entry.coordinatorEpoch ?? null,
-          currentTxnFirstOffset: entry.currentTxnFirstOffset ?? null
-        })
-      }
-      return
+      return dumpProducerSnapshot(bytes, emit)
     default:
       await emit('file', { suffix, bytes: bytes.length })
   }
 }
 
 async function dumpByName(name: string, bytes: Buffer, emit: Emit): Promise<void> {
-  if (name === WATERMARK_FILE) {
-    for (let at = 0; at + SLOT_BYTES <= bytes.length; at += SLOT_BYTES) {
-      const slot = parseSlot(bytes.subarray(at, at + SLOT_BYTES))
-      await emit('watermark-slot', {
-        slot: at / SLOT_BYTES,
-        state: slot.kind,
-        ...(slot.kind === 'sound' ? { sequence: slot.sequence, ...slot.watermark } : {})
-      })
+  if (name === WATERMARK_FILE) return dumpWatermark(bytes, emit)
+  let lines: [kind: string, facts: Record<string, unknown>][]
+  try {
+    lines = parsed(name, bytes)
+  } catch (error) {
+    await emit('damage', { position: 0, length: bytes.length, reason: (error as Error).message })
+    lines = textLines(bytes)
+  }
+  for (const [kind, facts] of lines) await emit(kind, facts)
+}
+
+async function dumpWatermark(bytes: Buffer, emit: Emit): Promise<void> {
+  for (let at = 0; at < bytes.length; at += SLOT_BYTES) {
+    if (at + SLOT_BYTES > bytes.length) {
+      await emit('damage', { position: at, length: bytes.length - at, reason: 'no whole slot' })
+      return
     }
-  } else if (name === TOPICS_FILE) {
-    for (const [topic, entry] of parseTopicsFile(bytes, name).topics)
-      await emit('topic', { topic, ...entry, configs: Object.fromEntries(entry.configs) })
-  } else if (name === 'leader-epoch-checkpoint') {
-    for (const [epoch, startOffset] of numbers(bytes, name)) await emit('leader-epoch', { epoch, startOffset })
-  } else if (name.endsWith('-offset-checkpoint')) {
-    const rows = parseCheckpoint(bytes, name, fields => (fields.length === 3 ? [...fields] : undefined))
-    for (const [topic, partition, offset] of rows)
-      await emit('offset-checkpoint', { topic, partition: Number(partition), offset: Number(offset) })
-  } else {
-    for (const line of bytes.toString('utf8').split('\n')) if (line !== '') await emit('line', { text: line })
+    const slot = parseSlot(bytes.subarray(at, at + SLOT_BYTES))
+    await emit('watermark-slot', {
+      slot: at / SLOT_BYTES,
+      state: slot.kind,
+      ...(slot.kind === 'sound' ? { sequence: slot.sequence, ...slot.watermark } : {})
+    })
   }
 }
 
-function numbers(bytes: Buffer, name: string): number[][] {
-  return parseCheckpoint(bytes, name, fields =>
-    fields.every(field => /^-?\d+$/.test(field)) ? fields.map(Number) : undefined
-  )
+/** @throws {LogError} CORRUPT_FILE, UNSUPPORTED_VERSION */
+function parsed(name: string, bytes: Buffer): [string, Record<string, unknown>][] {
+  if (name === TOPICS_FILE) {
+    return [...parseTopicsFile(bytes, name).topics].map(([topic, entry]) => [
+      'topic',
+      { topic, ...entry, configs: Object.fromEntries(entry.configs) }
+    ])
+  }
+  if (name === MANIFEST_FILE) {
+    return parseManifest(bytes).segments.map(({ baseOffset, closed, rewritable }) => [
+      'manifest-segment',
+      { baseOffset, bytes: closed?.bytes ?? null, nextOffset: closed?.nextOffset ?? null, rewritable }
+    ])
+  }
+  if (name === 'leader-epoch-checkpoint') {
+    const rows = parseCheckpoint(bytes, name, ([epoch, startOffset, ...more]) =>
+      more.length === 0 && isWhole(epoch) && isWhole(startOffset) ? [BigInt(epoch), BigInt(startOffset)] : undefined
+    )
+    return rows.map(([epoch, startOffset]) => ['leader-epoch', { epoch, startOffset }])
+  }
+  if (name.endsWith('-offset-checkpoint')) {
+    const rows = parseCheckpoint(bytes, name, ([topic, partition, offset, ...more]) =>
+      topic !== undefined && more.length === 0 && isWhole(partition) && isWhole(offset)
+        ? { topic, partition: BigInt(partition), offset: BigInt(offset) }
+        : undefined
+    )
+    return rows.map(row => ['offset-checkpoint', row])
+  }
+  return textLines(bytes)
+}
+
+function isWhole(field: string | undefined): field is string {
+  return field !== undefined && /^-?\d{1,19}$/.test(field)
+}
+
+function textLines(bytes: Buffer): [string, Record<string, unknown>][] {
+  if (!isUtf8(bytes)) return [['file', { bytes: bytes.length }]]
+  const lines = bytes.toString('utf8').split('\n')
+  return lines.filter(line => line !== '').map(line => ['line', { text: line }])
 }

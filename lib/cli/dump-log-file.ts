@@ -23,8 +23,9 @@ export async function dumpLogFile(handle: FileHandle, options: DumpOptions, emit
     while (await scanner.fill()) {
       for (let batch = scanner.next(); batch !== undefined; batch = scanner.next()) {
         const at = scanner.position
-        await emit('batch', batchFacts(batch, at))
-        nextOffset = Math.max(nextOffset, batch.isSound() ? batch.nextOffset : nextOffset)
+        const crcValid = batch.isSound()
+        await emit('batch', batchFacts(batch, at, crcValid))
+        if (crcValid) nextOffset = Math.max(nextOffset, batch.nextOffset)
         if (options.records) await dumpRecords(batch, at, options, emit)
       }
     }
@@ -50,8 +51,20 @@ async function dumpDamage(
   reason: string,
   emit: Emit
 ): Promise<number> {
-  const older = await readOlder(handle, position, size)
-  if (older !== undefined) {
+  const olderEnd = await dumpOlder(handle, position, size, emit)
+  if (olderEnd > position) return olderEnd
+  const sound = await findSoundBatch(handle, { from: position + 1, to: size, nextOffset })
+  const end = sound?.position ?? size
+  await emit('damage', { position, length: end - position, reason })
+  return end
+}
+
+/** Entries from before Kafka 0.11, as far as they follow one another. Gives the position behind the last. */
+async function dumpOlder(handle: FileHandle, from: number, size: number, emit: Emit): Promise<number> {
+  let position = from
+  for (;;) {
+    const older = await readOlder(handle, position, size)
+    if (older === undefined) return position
     await emit('message', {
       position,
       size: older.size,
@@ -62,12 +75,8 @@ async function dumpDamage(
       compression: older.compression,
       timestamp: older.timestamp ?? null
     })
-    return position + older.size
+    position += older.size
   }
-  const sound = await findSoundBatch(handle, { from: position + 1, to: size, nextOffset })
-  const end = sound?.position ?? size
-  await emit('damage', { position, length: end - position, reason })
-  return end
 }
 
 async function readOlder(
@@ -90,7 +99,7 @@ async function readOlder(
   }
 }
 
-function batchFacts(batch: BatchView, position: number): Record<string, unknown> {
+function batchFacts(batch: BatchView, position: number, crcValid: boolean): Record<string, unknown> {
   return {
     position,
     size: batch.size,
@@ -100,17 +109,18 @@ function batchFacts(batch: BatchView, position: number): Record<string, unknown>
     leaderEpoch: batch.partitionLeaderEpoch,
     magic: batch.magic,
     crc: batch.crc,
-    crcValid: batch.isSound(),
+    crcValid,
     compression: orReason(() => batch.compression),
     timestampType: batch.timestampType,
-    baseTimestamp: exactly(batch.baseTimestamp, () => batch.bytes.readBigInt64BE(batch.start + 27)),
+    baseTimestamp: exactly(batch.baseTimestamp, () => batch.baseTimestampExact),
     maxTimestamp: exactly(batch.maxTimestamp, () => batch.maxTimestampExact),
-    producerId: batch.producerId,
+    producerId: batch.producerIdExact,
     producerEpoch: batch.producerEpoch,
     baseSequence: batch.baseSequence,
     transactional: batch.isTransactional,
     control: batch.isControl,
-    deleteHorizon: batch.deleteHorizonMs ?? null
+    deleteHorizon:
+      batch.deleteHorizonMs === undefined ? null : exactly(batch.deleteHorizonMs, () => batch.baseTimestampExact)
   }
 }
 

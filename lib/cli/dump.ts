@@ -2,16 +2,30 @@
  * `heartwood dump`: what is in the files of a partition, Kafka's or ours, byte order kept.
  *
  * It opens no log and trusts nothing: what cannot be read is shown as damage, and the next thing that can is looked
- * for. Kinds of lines: cli.md of the design, and `heartwood dump --help`.
+ * for. Kinds of lines: `DUMP_KINDS`.
  */
 import type { FileHandle } from '../fs/file-system.ts'
 import { nodeFileSystem as fs } from '../fs/node-file-system.ts'
+import { toLogError } from '../fs/system-errors.ts'
 import { parseSegmentFileName } from '../segment/file-names.ts'
 import { LogError } from '../util/errors.ts'
 import type { Context } from './common.ts'
 import { dumpDerived } from './dump-derived.ts'
 import { dumpLogFile } from './dump-log-file.ts'
 import type { Encoding } from './encoding.ts'
+
+/** Behind the options of `heartwood dump --help`. */
+export const DUMP_KINDS = `Kinds of lines:
+  batch, record                  a record batch; with --records what is in it
+  message                        an entry from before Kafka 0.11, which nothing else here reads
+  offset-index-entry, time-index-entry, aborted-transaction, producer-state
+                                 .index, .timeindex, .txnindex, .snapshot
+  preallocated                   zeros that an engine set aside behind the entries of an index
+  leader-epoch, offset-checkpoint, line
+                                 checkpoints and other text files
+  watermark-slot, topic, manifest-segment, file
+                                 heartwood's own files, and what is not known
+  damage                         bytes that cannot be read as anything of that, and why`
 
 export interface DumpOptions {
   readonly paths: readonly string[]
@@ -50,9 +64,11 @@ export async function dump(options: DumpOptions, context: Context): Promise<numb
 }
 
 async function filesOf(path: string): Promise<string[]> {
-  const stat = await fs.stat(path)
+  const stat = await statOf(path)
   if (stat === undefined) throw new LogError('INVALID_REQUEST', `there is no file or folder ${path}`)
-  if (stat.kind !== 'directory') return [path]
+  if (stat.kind === 'file') return [path]
+  // Reading a pipe or a device might never end.
+  if (stat.kind !== 'directory') throw new LogError('INVALID_REQUEST', `${path} is neither a file nor a folder`)
   const entries = await fs.readDirectory(path)
   const names = entries.filter(entry => entry.kind === 'file' && isDumpable(entry.name)).map(entry => entry.name)
   const files = names.sort().map(name => `${path}/${name}`)
@@ -61,6 +77,14 @@ async function filesOf(path: string): Promise<string[]> {
     if (entry.kind === 'directory' && /-\d+$/.test(entry.name)) files.push(...(await filesOf(`${path}/${entry.name}`)))
   }
   return files
+}
+
+async function statOf(path: string): ReturnType<typeof fs.stat> {
+  try {
+    return await fs.stat(path)
+  } catch (error) {
+    throw toLogError(error, 'look at', path)
+  }
 }
 
 function isDumpable(name: string): boolean {
@@ -74,7 +98,7 @@ async function dumpFile(file: string, options: DumpOptions, emit: Emit): Promise
   try {
     handle = await fs.open(file, 'read')
   } catch (error) {
-    throw new LogError('STORAGE_FAILED', `cannot open ${file}: ${(error as Error).message}`, { path: file }, error)
+    throw toLogError(error, 'open', file)
   }
   try {
     const suffix = parsed?.suffix.replace(/\.(deleted|cleaned|swap)$/, '')
@@ -87,26 +111,27 @@ async function dumpFile(file: string, options: DumpOptions, emit: Emit): Promise
 
 function emitter(file: string, options: DumpOptions, context: Context): Emit {
   if (options.json) {
-    const start = `{"file":${JSON.stringify(file)},`
-    return (kind, facts) =>
-      context.out.write(`${start}${JSON.stringify({ kind, ...facts }, exact).slice(1)}\n`.replace(EXACT, '$1'))
+    const start = `{"file":${JSON.stringify(file)},"kind":`
+    return (kind, facts) => {
+      const fields = Object.entries(facts).map(([key, value]) => `,${JSON.stringify(key)}:${json(value)}`)
+      return context.out.write(`${start}${JSON.stringify(kind)}${fields.join('')}}\n`)
+    }
   }
   let first = true
   return (kind, facts) => {
-    const shown = Object.entries(facts).map(
-      ([key, value]) =>
-        `${key}=${typeof value === 'object' ? JSON.stringify(value, exact).replace(EXACT, '$1') : value}`
-    )
+    const shown = Object.entries(facts).map(([key, value]) => `${key}=${plain(value)}`)
     const head = first ? `${file}\n` : ''
     first = false
     return context.out.write(`${head}  ${kind} ${shown.join(' ')}\n`)
   }
 }
 
-/** Integers that a number does not hold go through JSON as marked strings. */
-const MARK = '\u0001int:'
-const EXACT = /"\\u0001int:(-?\d+)"/g
+/** Integers that a number does not hold are bigints; those are never inside something else. */
+function json(value: unknown): string {
+  return typeof value === 'bigint' ? String(value) : JSON.stringify(value)
+}
 
-function exact(_key: string, value: unknown): unknown {
-  return typeof value === 'bigint' ? `${MARK}${value}` : value
+/** Words as they are, anything else so that a line stays a line. */
+function plain(value: unknown): string {
+  return typeof value === 'string' && /^[\w.:-]+$/.test(value) ? value : json(value)
 }

@@ -3,6 +3,7 @@
  * error. Output is gathered into large writes and waits for a slow reader, so memory stays bounded.
  */
 import type { Writable } from 'node:stream'
+import { toLogError } from '../fs/system-errors.ts'
 import { KiB } from '../util/sizes.ts'
 
 /** Raised inside a command when its reader has gone (`| head`): it stops quietly. */
@@ -28,13 +29,13 @@ export class Output {
   /** What did not fit behind the rest, in order; goes after it. */
   #large: Buffer[] = []
   #flushing: Promise<void> = Promise.resolve()
-  #closed = false
+  #failure: Error | undefined
 
   constructor(stream: Writable) {
     this.#stream = stream
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED') this.#closed = true
-      else throw error
+    // Without a listener the process would end here, with nothing closed; whoever writes next gets the error.
+    stream.on('error', (error: Error) => {
+      this.#failure ??= whyRefused(error)
     })
   }
 
@@ -81,13 +82,17 @@ export class Output {
   }
 
   async #sendPart(bytes: Uint8Array): Promise<void> {
-    if (this.#closed) throw new ClosedPipe()
+    if (this.#failure !== undefined) throw this.#failure
     await new Promise<void>((resolve, reject) => {
       this.#stream.write(bytes, error => {
         if (error === null || error === undefined) resolve()
-        else if (this.#closed || (error as NodeJS.ErrnoException).code === 'EPIPE') reject(new ClosedPipe())
-        else reject(error)
+        else reject(this.#failure ?? whyRefused(error))
       })
     })
   }
+}
+
+function whyRefused(error: NodeJS.ErrnoException): Error {
+  if (error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED') return new ClosedPipe()
+  return toLogError(error, 'write to', 'standard output')
 }

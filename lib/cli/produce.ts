@@ -5,13 +5,14 @@
  * so that a slow pipe is visible at once. At most `MAX_IN_FLIGHT` batches wait for their acknowledgement.
  */
 
+import { toLogError } from '../fs/system-errors.ts'
 import type { AppendResult } from '../log/acknowledgement.ts'
 import type { Durability } from '../log/log-config.ts'
 import type { PartitionLog } from '../log/partition-log.ts'
 import type { AckLevel } from '../log/types.ts'
-import type { CompressionName } from '../record/batch-format.ts'
+import { type CompressionName, HEADER_BYTES } from '../record/batch-format.ts'
 import type { RecordInput } from '../record/record.ts'
-import { LogError } from '../util/errors.ts'
+import { isLogError, LogError } from '../util/errors.ts'
 import { partitionForKey } from '../util/murmur2.ts'
 import { type Context, type DirOption, partitionsOf, UsageError, withStore } from './common.ts'
 import type { Encoding } from './encoding.ts'
@@ -56,8 +57,11 @@ export async function produce(options: ProduceOptions, context: Context): Promis
   })
 }
 
+/** One batch in the making. */
 interface Gathering {
-  records: RecordInput[]
+  readonly records: RecordInput[]
+  readonly firstLine: number
+  /** Upper bound of its size before compression. */
   bytes: number
 }
 
@@ -66,6 +70,8 @@ class LineProducer {
   readonly #logs: ReadonlyMap<number, PartitionLog>
   readonly #chosen: readonly number[]
   readonly #partitions: number
+  /** A batch is sent before it would grow past this. */
+  readonly #batchBytes: number
   readonly #gathering = new Map<number, Gathering>()
   readonly #inFlight = new Set<Promise<void>>()
   readonly #baseOffsets = new Map<number, number>()
@@ -87,6 +93,8 @@ class LineProducer {
     this.#logs = logs
     this.#chosen = chosen
     this.#partitions = partitions
+    const [first] = logs.values()
+    this.#batchBytes = Math.min(options.batchSize, (first as PartitionLog).config.maxMessageBytes)
   }
 
   async run(
@@ -139,15 +147,20 @@ class LineProducer {
         ? new LogError('INVALID_RECORD', `line ${number} ${error.message}`, { line: number }, error)
         : error
     }
-    const gathering = this.#gathering.get(partition)
-    if (gathering === undefined) {
-      this.#gathering.set(partition, { records: [record.record], bytes: record.bytes })
-      this.#timer ??= setTimeout(() => this.#lingered(), LINGER_MS)
-    } else {
-      gathering.records.push(record.record)
-      gathering.bytes += record.bytes
+    let gathering = this.#gathering.get(partition)
+    // Records that fit one by one must not be refused together.
+    if (gathering !== undefined && gathering.bytes + record.bytes > this.#batchBytes) {
+      await this.#send(partition)
+      gathering = undefined
     }
-    if ((this.#gathering.get(partition) as Gathering).bytes >= this.#options.batchSize) await this.#send(partition)
+    if (gathering === undefined) {
+      gathering = { records: [], firstLine: number, bytes: HEADER_BYTES }
+      this.#gathering.set(partition, gathering)
+      this.#timer ??= setTimeout(() => this.#lingered(), LINGER_MS)
+    }
+    gathering.records.push(record.record)
+    gathering.bytes += record.bytes
+    if (gathering.bytes >= this.#batchBytes) await this.#send(partition)
   }
 
   #partitionFor(record: ParsedRecord): number {
@@ -188,7 +201,7 @@ class LineProducer {
       })
       .then(result => this.#acknowledged(partition, gathering.records, result))
       .catch((error: unknown) => {
-        this.#failure ??= error
+        this.#failure ??= refused(error, gathering)
       })
       .finally(() => this.#inFlight.delete(sent))
     this.#inFlight.add(sent)
@@ -211,17 +224,32 @@ class LineProducer {
     await Promise.all(this.#inFlight)
   }
 
-  /** What was read before the failure is written, and the error says how much that is. */
+  /** What was read before a bad line is written, and the error says how much that is. */
   async #stopped(error: unknown): Promise<unknown> {
     if (error instanceof UsageError) return error
-    const failedBefore = this.#failure
-    this.#failure = undefined
-    if (failedBefore === undefined) await this.#flushAll()
+    const isBadLine = error !== this.#failure
+    if (isBadLine) await this.#flushAll()
     else await Promise.all(this.#inFlight)
     clearTimeout(this.#timer)
-    const stay = `${this.#records} records before it were written and stay.`
-    const known =
-      error instanceof LogError ? error : new LogError('STORAGE_FAILED', (error as Error).message, {}, error)
-    return new LogError(known.code, `${known.message}; ${stay}`, { ...known.details, written: this.#records }, error)
+    const { code, message, details } = error as LogError
+    const known = code === undefined ? toLogError(error, 'read', 'standard input') : { code, message, details }
+    const lost = isBadLine && this.#failure !== undefined ? `; before it, ${(this.#failure as Error).message}` : ''
+    const before = isBadLine && lost === '' ? 'before it ' : ''
+    const stay = `${this.#records} records ${before}were written and stay`
+    return new LogError(
+      known.code,
+      `${known.message}${lost}; ${stay}`,
+      { ...known.details, written: this.#records },
+      error
+    )
   }
+}
+
+/** Names the lines whose records a log did not take. */
+function refused(error: unknown, { records, firstLine }: Gathering): unknown {
+  if (!isLogError(error)) return error
+  const lines =
+    records.length === 1 ? `line ${firstLine} was` : `${records.length} records from line ${firstLine} on were`
+  const reason = error.message.replace(/\.$/, '')
+  return new LogError(error.code, `${lines} not written: ${reason}`, { ...error.details, line: firstLine }, error)
 }

@@ -109,10 +109,16 @@ export async function handOver(options: TopicOptions & { to: string }, context: 
 
 export async function backup(options: DirOption & { to: string; json: boolean }, context: Context): Promise<number> {
   const report = await withStore(options.dir, { readOnly: true }, store => store.backup(options.to))
-  if (options.json) await context.out.json(report)
-  else context.say(`Backed up ${options.dir.join(', ')} to ${options.to}.`)
+  const skipped = report.skipped.map(({ partition, error: { code, message } }) => ({
+    partition,
+    error: { code, message }
+  }))
+  if (options.json) await context.out.json({ ...report, skipped })
+  else context.say(`Backed up ${options.dir.join(', ')} to ${options.to}: ${report.partitions} partition(s).`)
+  for (const { partition, error } of options.json ? [] : skipped)
+    context.say(`heartwood: ${partition} is not in the copy: ${error.code}: ${error.message}`)
   await context.out.flush()
-  return 0
+  return skipped.length === 0 ? 0 : 1
 }
 
 async function shown(description: TopicDescription, json: boolean, context: Context, message: string): Promise<void> {
