@@ -95,6 +95,8 @@ class LogFileScan {
   readonly #source: ByteSource
   readonly #options: ScanOptions
   #buffer: Buffer = Buffer.alloc(0)
+  /** Its bytes that count. */
+  #filled: Buffer = this.#buffer
   /** Position in the file of the buffer's first byte, and bytes in it. */
   #at: number
   #length = 0
@@ -163,7 +165,7 @@ class LogFileScan {
     const magic = this.#buffer[start + MAGIC_AT] as number
     if (magic < CURRENT_MAGIC && !isOlderMessage(this.#buffer, start)) return `magic ${magic} and a wrong CRC`
     try {
-      return new BatchView(this.#buffer.subarray(0, this.#length), start)
+      return new BatchView(this.#filled, start)
     } catch (error) {
       if (error instanceof LogError && error.code === 'CORRUPT_MESSAGE') return error.message
       throw error
@@ -230,6 +232,7 @@ class LogFileScan {
     this.#buffer = buffer
     this.#at = this.#position
     this.#length = length + count
+    this.#filled = buffer.subarray(0, this.#length)
     return this.#length >= need
   }
 }
