@@ -248,8 +248,8 @@ async function readParts(
     markerIsEmpty: marker?.bytes.length === 0,
     checkpoints: telltales
   })
-  // A directory without a log has nothing that could be unclean.
-  const verdict: Verdict = { ...judged, clean: judged.clean || listing.partitions.length === 0 }
+  // A directory without a log has nothing that could be unclean, or that anybody could have written to.
+  const verdict: Verdict = listing.partitions.length === 0 ? { clean: true, otherEngine: undefined } : judged
   const topicsFile = found ?? emptyTopicsFile()
   const there = new Set(listing.partitions.map(folder => folder.name))
   for (const name of topicsFile.unseen) if (!there.has(name)) topicsFile.unseen.delete(name)
@@ -258,7 +258,7 @@ async function readParts(
   topicsFile.checkpoints.clear()
   for (const [name, digest] of telltales) topicsFile.checkpoints.set(name, [digest])
   // A crash of ours takes nothing from what the broker had flushed, so the epoch stays; another engine's takes it away.
-  if (marker !== undefined || verdict.otherEngine !== undefined) topicsFile.brokerEpoch = marker?.brokerEpoch
+  if (marker !== undefined || judged.otherEngine !== undefined) topicsFile.brokerEpoch = marker?.brokerEpoch
   return { fs, path, lock, holder, listing, attributes, meta, topicsFile, verdict, checkpoints, warnings }
 }
 

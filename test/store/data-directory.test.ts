@@ -27,7 +27,7 @@ t.test('a fresh directory gets an identity and files that only its owner reads',
     await readFile(join(dir, 'meta.properties'), 'utf8'),
     /^version=1\ncluster\.id=.{22}\nnode\.id=1\ndirectory\.id=.{22}\n$/
   )
-  t.ok(directory.verdict.clean)
+  t.same(directory.verdict, { clean: true, otherEngine: undefined })
   await directory.closeCleanly()
   for (const name of await readdir(dir)) t.equal((await stat(join(dir, name))).mode & 0o777, 0o600, name)
   t.equal(await readFile(join(dir, MARKER), 'utf8'), '{"version":0,"brokerEpoch":-1}')

@@ -74,3 +74,15 @@ t.test('writing on NFS is refused unless forced; reading works', async t => {
   await locateDirectory(dir, { ...writing, fs, forceUnsafeFileSystem: true })
   await locateDirectory(dir, { ...reading, fs })
 })
+
+class ForbiddenFileSystem extends NodeFileSystem {
+  override async readDirectory(): Promise<never> {
+    throw Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' })
+  }
+}
+
+t.test('a folder that this user may not read is named as that', async t => {
+  const fs = new ForbiddenFileSystem()
+  await t.rejects(locateDirectory(await tempDir(t), { ...writing, fs }), { code: 'PERMISSION_DENIED' })
+  await t.rejects(locateDirectory(await tempDir(t), { ...reading, fs }), { code: 'PERMISSION_DENIED' })
+})
