@@ -22,7 +22,10 @@ const BUFFER_BYTES = 128 * KiB
 
 export class Output {
   readonly #stream: Writable
-  /** Buffers go round: nothing is left for the garbage collector per record. */
+  /**
+   * Buffers go round, so that nothing is left for the garbage collector per record: the stream must have taken the
+   * bytes when its callback comes, as files, pipes and sockets do.
+   */
   #buffer: Buffer = Buffer.allocUnsafe(BUFFER_BYTES)
   #spare: Buffer | undefined
   #used = 0

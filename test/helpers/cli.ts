@@ -1,4 +1,4 @@
-import { PassThrough, Readable } from 'node:stream'
+import { Readable, Writable } from 'node:stream'
 import { runCommandLine } from '../../lib/cli/command-line.ts'
 
 export interface Ran {
@@ -15,10 +15,8 @@ export async function run(
   input: string | Buffer | readonly Buffer[] = '',
   signal?: AbortSignal
 ): Promise<Ran> {
-  const stdout = new PassThrough()
-  const stderr = new PassThrough()
-  const out = gathered(stdout)
-  const err = gathered(stderr)
+  const stdout = new Sink()
+  const stderr = new Sink()
   const chunks = typeof input === 'string' ? [Buffer.from(input)] : Buffer.isBuffer(input) ? [input] : input
   const status = await runCommandLine(args, {
     stdin: Readable.from(chunks),
@@ -26,19 +24,25 @@ export async function run(
     stderr,
     interrupted: signal ?? new AbortController().signal
   })
-  stdout.end()
-  stderr.end()
-  const text = (await out).toString()
+  const { text } = stdout
   const lines = (): Record<string, unknown>[] =>
     text
       .split('\n')
       .filter(line => line !== '')
       .map(line => JSON.parse(line) as Record<string, unknown>)
-  return { status, stdout: text, stderr: (await err).toString(), json: lines }
+  return { status, stdout: text, stderr: stderr.text, json: lines }
 }
 
-async function gathered(stream: PassThrough): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for await (const chunk of stream) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks)
+/** Takes bytes as a file or a pipe does: they are its own when the callback comes, and the writer's again. */
+class Sink extends Writable {
+  readonly #chunks: Buffer[] = []
+
+  override _write(chunk: Buffer, _encoding: string, callback: () => void): void {
+    this.#chunks.push(Buffer.from(chunk))
+    callback()
+  }
+
+  get text(): string {
+    return Buffer.concat(this.#chunks).toString()
+  }
 }
