@@ -3,7 +3,8 @@
  *
  *     node --import tsx test/lanes/count-tap.ts FILE.tap…
  *
- * prints `PASSED FAILED SKIPPED` and, on stderr, one line for each test that failed or was skipped.
+ * prints `PASSED FAILED SKIPPED` and, on stderr, one line for each test that failed or was skipped, and below that what
+ * was found.
  *
  * What is counted is the innermost `test()`, once, whatever the number of its assertions: it passed when
  * nothing in it failed. Each point that says SKIP or TODO is one skipped, and never a passed one. A file or
@@ -11,14 +12,15 @@
  * that was not met, a missing file) is one failure more. TAP that ends early, or that is not TAP, is a failure.
  */
 import { readFileSync } from 'node:fs'
-import { Parser } from 'tap-parser'
+import { Parser, type Result } from 'tap-parser'
+
+const MOST_LINES_FOUND = 12
 
 export interface Counts {
   readonly passed: number
   readonly failed: number
   readonly skipped: number
-  /** Names of what failed, outermost test first. */
-  readonly failures: readonly string[]
+  readonly failures: readonly Failure[]
   readonly skips: readonly { readonly name: string; readonly reason: string }[]
 }
 
@@ -32,8 +34,16 @@ interface Level {
   verdict?: Point
 }
 
+interface Failure {
+  /** Outermost test first. */
+  readonly name: string
+  /** What was found, in a few lines. */
+  readonly found: string
+}
+
 interface Point {
   readonly name: string
+  readonly found: string
   readonly ok: boolean
   /** Why it was not run; empty when no reason was given; `undefined` when it was run. */
   readonly reason: string | undefined
@@ -51,8 +61,13 @@ export function countTap(tap: string): Counts {
   parser.end(tap)
   const total = count(top)
   // The parser's own verdict also covers what no point shows: no plan, a count below the plan, a bail-out.
-  if (sound || total.failed > 0) return total
-  return { ...total, failed: 1, failures: ['the TAP itself: it ends early or its plan is not met'] }
+  const empty = total.passed + total.failed + total.skipped === 0
+  if ((sound && !empty) || total.failed > 0) return total
+  return {
+    ...total,
+    failed: 1,
+    failures: [{ name: 'the TAP itself', found: 'it is empty, ends early, or its plan is not met' }]
+  }
 }
 
 function listen(parser: Parser, level: Level): void {
@@ -62,10 +77,10 @@ function listen(parser: Parser, level: Level): void {
     level.children.push(open)
     listen(child, open)
   })
-  parser.on('assert', (result: { name: string; ok: boolean; skip: boolean | string; todo: boolean | string }) => {
+  parser.on('assert', (result: Result) => {
     const skip = result.skip === false ? result.todo : result.skip
     const reason = skip === false ? undefined : skip === true ? '' : skip
-    const point = { name: result.name, ok: result.ok, reason }
+    const point = { name: result.name, ok: result.ok, reason, found: excerpt(result.diag) }
     // The first point after a child is the one that closes it.
     if (open === undefined) level.points.push(point)
     else open.verdict = point
@@ -73,10 +88,19 @@ function listen(parser: Parser, level: Level): void {
   })
 }
 
+/** The part of a failure's diagnostics that says what differed, and where. */
+function excerpt(diagnostics: unknown): string {
+  const { diff, stack, error, message } = (diagnostics ?? {}) as Record<string, unknown>
+  const lines = [message, error, diff, stack].flatMap(part =>
+    typeof part === 'string' ? part.trimEnd().split('\n') : []
+  )
+  return lines.slice(0, MOST_LINES_FOUND).join('\n')
+}
+
 function count(level: Level): Counts {
   const below = level.children.map(child => count(child))
   const skips = level.points.filter(point => point.reason !== undefined)
-  const broken = level.points.filter(point => point.reason === undefined && !point.ok).map(point => point.name)
+  const broken = level.points.filter(point => point.reason === undefined && !point.ok)
   const innermost = level.children.length === 0 && level.points.length > skips.length
   let passed = innermost && broken.length === 0 ? 1 : 0
   let failed = innermost ? Math.min(broken.length, 1) : broken.length
@@ -88,14 +112,14 @@ function count(level: Level): Counts {
   if (failed === 0 && level.verdict !== undefined && !level.verdict.ok && level.verdict.reason === undefined) {
     failed = 1
     if (innermost) passed = 0
-    failures.push('failed as a whole')
+    failures.push({ name: 'failed as a whole', found: level.verdict.found })
   }
   const prefix = (name: string) => (level.name === '' ? name : `${level.name} > ${name}`)
   return {
     passed,
     failed,
     skipped: below.reduce((total, counts) => total + counts.skipped, skips.length),
-    failures: failures.map(prefix),
+    failures: failures.map(({ name, found }) => ({ name: prefix(name), found })),
     skips: [...below.flatMap(counts => counts.skips), ...skips].map(skip => ({
       name: prefix(skip.name),
       reason: skip.reason ?? ''
@@ -105,7 +129,9 @@ function count(level: Level): Counts {
 
 function main(files: readonly string[]): void {
   const counts = files.map(file => countTap(readFileSync(file, 'utf8')))
-  for (const name of counts.flatMap(one => one.failures)) console.error(`failed: ${name}`)
+  for (const { name, found } of counts.flatMap(one => one.failures)) {
+    console.error(`failed: ${name}${found.replace(/^/gm, '    ').replace(/^ {4}/, '\n    ')}`)
+  }
   for (const skip of counts.flatMap(one => one.skips)) console.error(`skipped: ${skip.name} # ${skip.reason}`)
   const sum = (pick: (one: Counts) => number) => counts.reduce((total, one) => total + pick(one), 0)
   console.log(`${sum(one => one.passed)} ${sum(one => one.failed)} ${sum(one => one.skipped)}`)

@@ -1,4 +1,8 @@
-/** Other versions of Node.js, out of the npm registry, kept in `heartwood-node` below the user's cache folder. */
+/**
+ * Other versions of Node.js, out of the npm registry, kept in `heartwood-node` below the user's cache folder.
+ *
+ *     node --import tsx test/lanes/node-versions.ts MAJOR      prints the path of the executable
+ */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -27,3 +31,6 @@ export function nodeBinary(major: NodeMajor): string {
   renameSync(work, folder)
   return binary
 }
+
+const wanted = NODE_MAJORS.find(major => String(major) === process.argv[2])
+if (wanted !== undefined && process.argv[1]?.includes('node-versions') === true) console.log(nodeBinary(wanted))
