@@ -1,5 +1,6 @@
 /** What several commands share: errors of usage, option values, opening the store. */
 import { Store } from '../store/store.ts'
+import type { StoreOptions } from '../store/types.ts'
 import { LogError } from '../util/errors.ts'
 import type { Output, Terminal } from './output.ts'
 
@@ -20,7 +21,7 @@ export interface DirOption {
 /** Opens the directories, lets `work` use the store, and closes it whatever happens. */
 export async function withStore<T>(
   dirs: readonly string[],
-  options: { readOnly: boolean; createIfMissing?: boolean },
+  options: Pick<StoreOptions, 'readOnly' | 'createIfMissing' | 'tailBytes'>,
   work: (store: Store) => Promise<T>
 ): Promise<T> {
   const store = await Store.open(dirs, options)

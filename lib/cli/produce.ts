@@ -14,6 +14,7 @@ import { type CompressionName, HEADER_BYTES } from '../record/batch-format.ts'
 import type { RecordInput } from '../record/record.ts'
 import { isLogError, LogError } from '../util/errors.ts'
 import { partitionForKey } from '../util/murmur2.ts'
+import { MiB } from '../util/sizes.ts'
 import { type Context, type DirOption, partitionsOf, UsageError, withStore } from './common.ts'
 import type { Encoding } from './encoding.ts'
 import { lineBlocks } from './lines.ts'
@@ -32,11 +33,15 @@ export interface ProduceOptions extends DirOption {
 }
 
 const LINGER_MS = 100
-const MAX_IN_FLIGHT = 32
+/** Few, because what waits for a sync is garbage that has grown old by then. */
+const MAX_IN_FLIGHT = 8
+/** Nobody in this process reads what it writes: enough for the buffers to go round. */
+const TAIL_BYTES = 4 * MiB
 
 export async function produce(options: ProduceOptions, context: Context): Promise<number> {
   const parse = lineParser(options)
-  return withStore(options.dir, { readOnly: false, createIfMissing: false }, async store => {
+  const opening = { readOnly: false, createIfMissing: false, tailBytes: TAIL_BYTES }
+  return withStore(options.dir, opening, async store => {
     const partitions = partitionsOf(store, options.topic, options.partition)
     const all = partitionsOf(store, options.topic, undefined)
     const logs = new Map<number, PartitionLog>()

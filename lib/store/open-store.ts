@@ -5,6 +5,7 @@ import type { FileSystem } from '../fs/file-system.ts'
 import { HandleCache } from '../fs/handle-cache.ts'
 import { LOCK_FILE } from '../fs/lock-holder.ts'
 import { nodeFileSystem } from '../fs/node-file-system.ts'
+import { ArenaPool } from '../log/arena.ts'
 import { logConfig } from '../log/log-config.ts'
 import { type SharedParts, sharedParts } from '../log/open-log.ts'
 import { systemClock } from '../util/clock.ts'
@@ -49,7 +50,8 @@ export async function openStoreParts(dirs: readonly string[], options: StoreOpti
     : await openForWriting(fs, paths, options.lock ?? usualLock(fs))
   try {
     const handles = new HandleCache(fs, { maxOpen: options.maxOpenFiles ?? defaultMaxOpenFiles() })
-    const shared = sharedParts({ fs, clock: options.clock ?? systemClock, handles })
+    const arena = new ArenaPool(options.tailBytes === undefined ? {} : { maxRetainedBytes: options.tailBytes })
+    const shared = sharedParts({ fs, clock: options.clock ?? systemClock, handles, arena })
     const table = new LogTable({ shared, readOnly, onCorruption })
     addPartitions(table, directories)
     const topics = new Topics({ fs, directories, table, readOnly, defaults })

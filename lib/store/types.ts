@@ -22,6 +22,8 @@ export interface StoreOptions {
   readonly defaults?: Partial<LogConfig>
   /** Files kept open at once; by default what the process may open, less a reserve, at most 512. */
   readonly maxOpenFiles?: number
+  /** Memory for the batches written last, from which readers of a log's end are served; 16 MiB by default. */
+  readonly tailBytes?: number
   /** Writes on NFS, SMB or 9p all the same, where a lock and a sync promise little. False by default. */
   readonly forceUnsafeFileSystem?: boolean
   /** `read-prefix`: a corrupt log is open for reading up to its first bad offset. `fail` by default. */
