@@ -30,6 +30,8 @@ export class LogFile {
   #synced = 0
   #broken: LogError | undefined
   #syncFailed: LogError | undefined
+  /** Of the sync under way; never rejects. */
+  #syncing: Promise<void> | undefined
 
   /**
    * @param size - valid bytes.
@@ -127,7 +129,23 @@ export class LogFile {
   }
 
   async #sync(call: 'datasync' | 'sync'): Promise<void> {
+    // One at a time: of two that are under way when the disk fails, the system tells only one.
+    while (this.#syncing !== undefined) await this.#syncing
     if (this.#syncFailed !== undefined) throw this.#syncFailed
+    if (call === 'datasync' && !this.isDirty) return
+    let ended = (): void => undefined
+    this.#syncing = new Promise(resolve => {
+      ended = resolve
+    })
+    try {
+      await this.#syncAlone(call)
+    } finally {
+      this.#syncing = undefined
+      ended()
+    }
+  }
+
+  async #syncAlone(call: 'datasync' | 'sync'): Promise<void> {
     const covers = this.#changes
     const lease = this.#held ?? (await this.#lease('write', 'sync'))
     try {
