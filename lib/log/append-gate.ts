@@ -14,6 +14,8 @@ interface Waiting {
 export class AppendGate {
   readonly #mustWait: () => boolean
   #waiting: Waiting[] = []
+  /** Where the queue begins: taking from the front of a long array would move all of it. */
+  #head = 0
   #barriers = 0
   #closed: LogError | undefined
 
@@ -23,12 +25,12 @@ export class AppendGate {
   }
 
   get length(): number {
-    return this.#waiting.length
+    return this.#waiting.length - this.#head
   }
 
   /** True if an append may go on at once. */
   get isOpen(): boolean {
-    return this.#waiting.length === 0 && this.#barriers === 0 && this.#closed === undefined && !this.#mustWait()
+    return this.length === 0 && this.#barriers === 0 && this.#closed === undefined && !this.#mustWait()
   }
 
   /** Runs `accept` when its turn comes; rejects when the gate is shut or the signal aborts first. */
@@ -37,7 +39,8 @@ export class AppendGate {
     if (signal?.aborted === true) return Promise.reject(signal.reason)
     return new Promise<T>((resolve, reject) => {
       const aborted = (): void => {
-        this.#waiting = this.#waiting.filter(other => other !== waiting)
+        this.#waiting = this.#waiting.slice(this.#head).filter(other => other !== waiting)
+        this.#head = 0
         reject(signal?.reason)
       }
       const waiting: Waiting = {
@@ -71,8 +74,14 @@ export class AppendGate {
 
   /** Lets in as many as there is room for. */
   release(): void {
-    while (this.#waiting.length > 0 && this.#barriers === 0 && this.#closed === undefined && !this.#mustWait()) {
-      ;(this.#waiting.shift() as Waiting).run()
+    while (this.length > 0 && this.#barriers === 0 && this.#closed === undefined && !this.#mustWait()) {
+      const next = this.#waiting[this.#head] as Waiting
+      this.#head += 1
+      if (this.#head * 2 > this.#waiting.length) {
+        this.#waiting = this.#waiting.slice(this.#head)
+        this.#head = 0
+      }
+      next.run()
     }
   }
 
@@ -84,8 +93,9 @@ export class AppendGate {
 
   /** Refuses those who wait now. */
   refuse(error: LogError): void {
-    const refused = this.#waiting
+    const refused = this.#waiting.slice(this.#head)
     this.#waiting = []
+    this.#head = 0
     for (const waiting of refused) waiting.reject(error)
   }
 }

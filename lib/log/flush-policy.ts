@@ -70,12 +70,18 @@ export class FlushPolicy {
     this.#gatheredSince = undefined
   }
 
+  /** A write was refused and is to be tried again: not at once, but when the time is up once more. */
+  postponed(): void {
+    if (this.#gatheredSince !== undefined) this.#gatheredSince = this.#clock.monotonic()
+  }
+
   /** True if what is in memory is to be written now; only `buffered` ever holds anything back. */
   writeDue(unwrittenBytes: number): boolean {
     if (this.#config.durability !== 'buffered') return true
     return (
       this.#gatheredRecords >= this.#messages ||
-      unwrittenBytes >= this.#bytes ||
+      // Where appends wait for room, what is there must go, whatever the thresholds say.
+      unwrittenBytes >= Math.min(this.#bytes, MAX_GATHERED_BYTES) ||
       isPast(this.#gatheredSince, this.#ms, this.#clock)
     )
   }
