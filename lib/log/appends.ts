@@ -66,6 +66,9 @@ export class Appends {
       throw new LogError('INVALID_RECORD', `${this.#name}: an append needs an array of at least one record.`)
     }
     checkRecords(records, config, now, this.#name)
+    if (options.transactional === true && options.producerId === undefined) {
+      throw new LogError('INVALID_RECORD', `${this.#name}: only a producer has transactions, so give its producerId.`)
+    }
     const codec = codecFor(config, options)
     if (codec !== 'none' || options.producerId !== undefined) return this.#ownBatch(records, options, codec, now)
     const bound = BatchBuilder.sizeBound(records)
@@ -203,7 +206,8 @@ export class Appends {
     })
     if (producer) {
       const completed = state.acceptedProducers.apply(view)
-      if (completed !== undefined) state.acceptedProducers.completeTransaction(completed)
+      const aborted = completed === undefined ? undefined : state.acceptedProducers.completeTransaction(completed)
+      if (aborted !== undefined) state.unwrittenAborts = [...state.unwrittenAborts, aborted]
     }
     if (leaderEpoch !== undefined) state.epochs.assign(leaderEpoch, batch.baseOffset)
     state.logEndOffset = batch.lastOffset + 1

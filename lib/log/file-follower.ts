@@ -17,6 +17,7 @@ import type { LoadedLog } from './loader-types.ts'
 import type { LogState } from './log-state.ts'
 import type { ReaderWaiters } from './offset-waiters.ts'
 import type { SharedParts } from './open-log.ts'
+import type { Isolation } from './types.ts'
 import type { WatermarkFile } from './watermark-file.ts'
 
 const POLL_MS = 250
@@ -44,8 +45,13 @@ export class FileFollower {
   }
 
   /** As `readers.wait`; while anybody waits, the folder is watched. */
-  async wait(readers: ReaderWaiters, offset: number, signal: AbortSignal | undefined): Promise<void> {
-    const waiting = readers.wait(offset, signal)
+  async wait(
+    readers: ReaderWaiters,
+    offset: number,
+    isolation: Isolation,
+    signal: AbortSignal | undefined
+  ): Promise<void> {
+    const waiting = readers.wait(offset, isolation, signal)
     this.#watch(readers)
     try {
       await waiting
@@ -58,8 +64,9 @@ export class FileFollower {
   }
 
   /** Takes in what has come since the last look. */
-  refresh(): Promise<void> {
+  refresh(begun?: () => void): Promise<void> {
     return this.#turn.run(async () => {
+      begun?.()
       if (this.#closed) return
       try {
         await this.#extend()
@@ -91,8 +98,15 @@ export class FileFollower {
 
   #watch(readers: ReaderWaiters): void {
     if (this.#watcher !== undefined || this.#closed) return
+    let isComing = false
     const look = (): void => {
-      this.refresh().catch((error: unknown) => {
+      // A busy writer makes thousands of changes a second: one look takes in all that came before it.
+      if (isComing) return
+      isComing = true
+      const refreshed = this.refresh(() => {
+        isComing = false
+      })
+      refreshed.catch((error: unknown) => {
         this.#failure = error
         readers.wakeAll()
       })
@@ -136,7 +150,7 @@ export class FileFollower {
 
   /** A new segment is taken in from its first byte on, whatever it has grown to already. */
   async #openEmpty(segment: Segment, size: number): Promise<Segment> {
-    if (size > 0) await segment.rebuildIndexes(batch => this.#apply(batch))
+    if (size > 0) await segment.rebuildIndexes(batch => this.#apply(batch, segment))
     const { state } = this.#parts
     state.writtenOffset = segment.nextOffset ?? Math.max(state.writtenOffset, segment.baseOffset)
     this.#publish()
@@ -158,7 +172,7 @@ export class FileFollower {
           const { size, baseOffset, lastOffset, maxTimestamp } = batch
           if (baseOffset < state.writtenOffset) throw new Vanished()
           facts.push({ position: scanner.position, size, baseOffset, lastOffset, maxTimestamp })
-          this.#apply(batch)
+          await this.#apply(batch, active)
           state.writtenOffset = lastOffset + 1
         }
         if (facts.length > 0) await active.extend(facts)
@@ -169,11 +183,12 @@ export class FileFollower {
     }
   }
 
-  #apply(batch: Parameters<LogState['producers']['apply']>[0]): void {
+  /** @param segment - where the batch lies: the marker of an aborted transaction goes to that one's index. */
+  async #apply(batch: Parameters<LogState['producers']['apply']>[0], segment: Segment): Promise<void> {
     const { producers } = this.#parts.state
     const completed = producers.apply(batch)
     const aborted = completed === undefined ? undefined : producers.completeTransaction(completed)
-    if (aborted !== undefined) void this.#parts.state.active.appendAborted(aborted)
+    if (aborted !== undefined) await segment.appendAborted(aborted)
   }
 
   #publish(): void {

@@ -10,6 +10,7 @@
  *   E4  A read takes no turn.
  */
 
+import { toLogError } from '../fs/system-errors.ts'
 import { publish } from '../util/diagnostics.ts'
 import { LogError } from '../util/errors.ts'
 import { Turn } from '../util/turn.ts'
@@ -65,6 +66,10 @@ export class LogEngine implements StreamSource {
       ...parts,
       metrics,
       failed: error => this.#note(error),
+      poison: error => this.#writer.poison(error),
+      poisonInTurn: error => {
+        this.#turn.run(() => this.#writer.poison(error)).catch(failed => this.#note(failed))
+      },
       rolled: (baseOffset, previousBaseOffset, reason) =>
         this.#publish('roll', { baseOffset, previousBaseOffset, reason })
     })
@@ -112,15 +117,25 @@ export class LogEngine implements StreamSource {
     this.reader.assertInRange(offset)
   }
 
-  /** Accepts an append when its turn comes and acknowledges it at the level asked for. */
-  submit(accept: (appends: Appends) => Accepted, options: AppendOptions): Promise<AppendResult> {
-    if (!this.#gate.isOpen) {
-      const waiting = this.#gate.pass(() => this.#accept(accept, options), options.signal)
+  /**
+   * Accepts an append when its turn comes and acknowledges it at the level asked for.
+   *
+   * @param given - the caller's, looked at before this returns; copied where the append has to wait.
+   */
+  submit<T>(
+    given: T,
+    copy: (given: T) => T,
+    accept: (appends: Appends, given: T) => Accepted,
+    options: AppendOptions
+  ): Promise<AppendResult> {
+    try {
+      if (this.#gate.isOpen) return this.#accept(given, accept, options)
+      if (this.#closing === undefined) this.#assertWritable()
+      // The caller may use its memory again when we return, and we have not looked at it yet.
+      const owned = copy(given)
+      const waiting = this.#gate.pass(() => this.#accept(owned, accept, options), options.signal)
       this.#kick()
       return waiting
-    }
-    try {
-      return this.#accept(accept, options)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -132,6 +147,7 @@ export class LogEngine implements StreamSource {
     try {
       return await this.reader.read(offset, options)
     } catch (error) {
+      this.assertNotClosed()
       const { follow } = this.parts
       if (follow === undefined || !isOvertaken(error)) throw error
       await follow.reload()
@@ -142,11 +158,9 @@ export class LogEngine implements StreamSource {
   waitBeyond(offset: number, isolation: Isolation, signal: AbortSignal | undefined): Promise<void> {
     // What came since the caller looked is not announced again.
     if (this.isClosed || this.state.bound(isolation) > offset) return Promise.resolve()
-    // The last stable offset moves only when the high watermark does: a reader of it looks again each time.
-    const beyond = isolation === 'read_committed' ? this.state.highWatermark : offset
     return this.parts.follow === undefined
-      ? this.state.readers.wait(beyond, signal)
-      : this.parts.follow.wait(this.state.readers, beyond, signal)
+      ? this.state.readers.wait(offset, isolation, signal)
+      : this.parts.follow.wait(this.state.readers, offset, isolation, signal)
   }
 
   /** Resolves when everything up to and including `lastOffset` has reached `level`. */
@@ -156,6 +170,7 @@ export class LogEngine implements StreamSource {
       return Promise.resolve()
     try {
       this.#assertWritable()
+      if (lastOffset >= state.logEndOffset) throw this.#cutAway(lastOffset)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -177,6 +192,8 @@ export class LogEngine implements StreamSource {
         this.#assertDrained()
         return await work()
       })
+    } catch (error) {
+      throw toLogError(error, 'change', this.parts.dir)
     } finally {
       this.#gate.lower()
     }
@@ -190,12 +207,18 @@ export class LogEngine implements StreamSource {
   /** Under `buffered`, what is only in memory goes to the file, where it can be searched by time. */
   async writeGathered(): Promise<void> {
     if (this.state.config.durability !== 'buffered' || this.parts.readOnly || !this.#arena.hasWork) return
-    await this.#turn.run(() => this.#writer.drain(true))
+    await this.#turn.run(async () => {
+      if (this.state.condition === 'open') await this.#writer.drain(true)
+    })
   }
 
   configure(config: LogConfig): void {
     this.state.config = config
     this.#flush.configure(config)
+    // It was set by the old thresholds; the drain sets the next one.
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.state.advanced()
     this.#kick()
   }
 
@@ -213,21 +236,22 @@ export class LogEngine implements StreamSource {
   }
 
   close(clean: boolean): Promise<{ clean: boolean }> {
-    this.#closing ??= this.#close(clean).catch(error => {
-      this.#closing = undefined
-      throw error
-    })
+    this.#closing ??= this.#close(clean)
     return this.#closing
   }
 
-  #accept(accept: (appends: Appends) => Accepted, options: AppendOptions): Promise<AppendResult> {
+  #accept<T>(
+    given: T,
+    accept: (appends: Appends, given: T) => Accepted,
+    options: AppendOptions
+  ): Promise<AppendResult> {
     this.#assertWritable()
     const { state } = this
     if (this.#writer.blockedBy !== undefined && this.#flush.appendMustWait(this.#arena.unwrittenBytes)) {
       this.#kick(true)
       throw this.#writer.blockedBy
     }
-    const accepted = accept(this.#appends)
+    const accepted = accept(this.#appends, given)
     const level = strongest(
       ackLevelOf(state.config.durability),
       ackLevelOf(options.durability ?? state.config.durability)
@@ -303,7 +327,7 @@ export class LogEngine implements StreamSource {
   }
 
   #note(error: unknown): void {
-    const known = error instanceof LogError ? error : new LogError('STORAGE_FAILED', String(error), {}, error)
+    const known = toLogError(error, 'work on', this.parts.dir)
     this.#metrics.failed(known)
     this.#publish('error', { error: known })
   }
@@ -355,6 +379,10 @@ export class LogEngine implements StreamSource {
         await this.#letGo(wasClean)
         return { clean: wasClean }
       })
+    } catch (error) {
+      // Before those who wait are let in: they are appending to an open log.
+      this.#closing = undefined
+      throw toLogError(error, 'close', parts.dir)
     } finally {
       this.#gate.lower()
     }
@@ -363,8 +391,7 @@ export class LogEngine implements StreamSource {
   /** Everything derived becomes final, so that the next opening need not scan. */
   async #finish(): Promise<void> {
     const { state, parts } = this
-    await this.keeper.settled()
-    await state.active.seal()
+    await this.keeper.sealAll()
     state.producers.advanceTo(state.logEndOffset)
     await parts.snapshots.take(state.logEndOffset, state.producers)
     if (state.epochs.dirty) await state.epochs.persist()
@@ -382,11 +409,19 @@ export class LogEngine implements StreamSource {
     this.#gate.shut(closed)
     this.#writer.writtenAcks.rejectFrom(0, closed)
     this.#writer.syncedAcks.rejectFrom(0, closed)
-    await parts.watermark?.close()
-    await parts.follow?.close()
-    for (const segment of state.segments) await segment.close({ clean })
     this.#arena.close()
     state.readers.wakeAll()
+    // Nobody waits for anything any more. What fails now has no consequence: everything that counts is in the files.
+    const note = (error: unknown): void => this.#note(error)
+    await parts.watermark?.close().catch(note)
+    await parts.follow?.close().catch(note)
+    for (const segment of state.segments) await segment.close({ clean }).catch(note)
+  }
+
+  #cutAway(lastOffset: number): LogError {
+    const { logEndOffset } = this.state
+    const message = `${this.parts.name}: what was appended at offset ${lastOffset} was cut off since.`
+    return new LogError('OFFSET_OUT_OF_RANGE', message, { offset: lastOffset, logEndOffset })
   }
 }
 

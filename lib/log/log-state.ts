@@ -16,7 +16,7 @@ import { assert } from '../util/assert.ts'
 import type { LeaderEpochs } from './leader-epochs.ts'
 import type { LogConfig } from './log-config.ts'
 import { ReaderWaiters } from './offset-waiters.ts'
-import type { ProducerStateManager } from './producer-state.ts'
+import type { AbortedTransaction, ProducerStateManager } from './producer-state.ts'
 import { Tail } from './tail.ts'
 import type { Isolation } from './types.ts'
 
@@ -32,6 +32,8 @@ export class LogState {
   producers: ProducerStateManager
   /** The same with what was accepted since: new appends are checked against it. */
   acceptedProducers: ProducerStateManager
+  /** Of transactions whose abort marker is accepted but not in a file yet, so that no transaction index has them. */
+  unwrittenAborts: readonly AbortedTransaction[] = []
   readonly epochs: LeaderEpochs
   condition: LogCondition = 'open'
   logStartOffset: number
@@ -43,6 +45,8 @@ export class LogState {
   recoveryPoint: number
   /** A bound below the log's own, for a log opened with `read-prefix`, or one that another process writes. */
   readableUpTo: number | undefined
+  /** Counts what takes something away that a read may be looking at: cuts at either end. */
+  cuts = 0
 
   constructor(from: {
     config: LogConfig
@@ -83,7 +87,9 @@ export class LogState {
 
   /** First offset of an undecided transaction, or the high watermark. Exclusive. */
   get lastStableOffset(): number {
-    return Math.max(this.logStartOffset, this.producers.lastStableOffset(this.highWatermark))
+    // What is visible before it is written includes transactions that only the accepted state knows of.
+    const producers = this.#visibility === 'accepted' ? this.acceptedProducers : this.producers
+    return Math.max(this.logStartOffset, producers.lastStableOffset(this.highWatermark))
   }
 
   bound(isolation: Isolation): number {
@@ -100,7 +106,12 @@ export class LogState {
     const highWatermark = this.highWatermark
     this.producers.onHighWatermark(highWatermark)
     this.acceptedProducers.onHighWatermark(highWatermark)
-    this.readers.notify(highWatermark)
+    if (this.readers.size > 0) this.readers.notify(this.#boundOf)
+  }
+
+  /** The transaction indexes have what lies below `writtenOffset`. */
+  abortsWritten(): void {
+    this.unwrittenAborts = this.unwrittenAborts.filter(({ lastOffset }) => lastOffset >= this.writtenOffset)
   }
 
   /** Everything above what is written is as if it had never been accepted. */
@@ -110,6 +121,7 @@ export class LogState {
     this.sealedOffset = offset
     this.epochs.truncateFromEnd(offset)
     this.acceptedProducers = this.producers.clone()
+    this.unwrittenAborts = this.unwrittenAborts.filter(({ lastOffset }) => lastOffset < offset)
   }
 
   /** Index of the segment that holds `offset` if any does: the last one whose base offset is at or below it. */
@@ -124,8 +136,14 @@ export class LogState {
     return Math.max(0, low - 1)
   }
 
+  readonly #boundOf = (isolation: Isolation): number => this.bound(isolation)
+
+  get #visibility(): 'synced' | 'written' | 'accepted' {
+    return this.config.visibility ?? defaultVisibility(this.config)
+  }
+
   #visibleOffset(): number {
-    switch (this.config.visibility ?? defaultVisibility(this.config)) {
+    switch (this.#visibility) {
       case 'synced':
         return this.durableOffset
       case 'written':

@@ -4,6 +4,7 @@
  * Acknowledgements arrive in offset order, so they form a queue; readers come in any order and are few.
  */
 import { LogError } from '../util/errors.ts'
+import type { Isolation } from './types.ts'
 
 interface QueuedAck {
   readonly lastOffset: number
@@ -62,20 +63,27 @@ export class AckQueue {
   }
 }
 
+interface WaitingReader {
+  readonly offset: number
+  readonly isolation: Isolation
+  readonly wake: () => void
+}
+
 /** Readers that wait until something beyond an offset can be read. */
 export class ReaderWaiters {
-  readonly #waiting = new Set<{ readonly offset: number; readonly wake: () => void }>()
+  readonly #waiting = new Set<WaitingReader>()
 
   get size(): number {
     return this.#waiting.size
   }
 
   /**
-   * Resolves when `notify` is called with a bound above `offset`, or when `wakeAll` is called.
+   * Resolves when `notify` is called with a bound above `offset` for this isolation, or when `wakeAll` is called. The
+   * caller has just seen that the bound is not above it: what moved before is not announced again.
    *
    * @throws the signal's reason when it aborts first.
    */
-  wait(offset: number, signal?: AbortSignal): Promise<void> {
+  wait(offset: number, isolation: Isolation, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted === true) return Promise.reject(abortReason(signal))
     return new Promise((resolve, reject) => {
       const done = (): void => {
@@ -86,8 +94,9 @@ export class ReaderWaiters {
         done()
         reject(abortReason(signal as AbortSignal))
       }
-      const waiter = {
+      const waiter: WaitingReader = {
         offset,
+        isolation,
         wake: () => {
           done()
           resolve()
@@ -98,9 +107,9 @@ export class ReaderWaiters {
     })
   }
 
-  notify(bound: number): void {
-    if (this.#waiting.size === 0) return
-    for (const waiter of this.#waiting) if (waiter.offset < bound) waiter.wake()
+  /** @param boundOf - first offset that cannot be read: the two move apart, and at different times. */
+  notify(boundOf: (isolation: Isolation) => number): void {
+    for (const waiter of this.#waiting) if (waiter.offset < boundOf(waiter.isolation)) waiter.wake()
   }
 
   wakeAll(): void {

@@ -21,6 +21,7 @@ import { LogEngine } from './log-engine.ts'
 import type { LogStats } from './log-metrics.ts'
 import type { LogCondition } from './log-state.ts'
 import { type OpenLogOptions, openParts } from './open-log.ts'
+import { copyOfRecords } from './record-copy.ts'
 import { BatchStream, RecordStream } from './record-stream.ts'
 import type { RecoveryReport } from './recovery-report.ts'
 import { offsetForTimestamp, offsetOfMaxTimestamp } from './time-lookup.ts'
@@ -128,7 +129,7 @@ export class PartitionLog implements AsyncDisposable {
    *   is room again); SYNC_FAILED, STORAGE_FAILED, LOG_POISONED, LOG_CLOSED, READ_ONLY.
    */
   append(records: readonly RecordInput[], options: AppendOptions = {}): Promise<AppendResult> {
-    return this.#engine.submit(appends => appends.records(records, options), options)
+    return this.#engine.submit(records, copyOfRecords, (appends, given) => appends.records(given, options), options)
   }
 
   /**
@@ -140,7 +141,7 @@ export class PartitionLog implements AsyncDisposable {
    * @see Kafka: LogValidator, and the format notes section 2.
    */
   appendBatch(bytes: Uint8Array, options: AppendOptions = {}): Promise<AppendResult> {
-    return this.#engine.submit(appends => appends.clientBatch(asBuffer(bytes)), options)
+    return this.#engine.submit(bytes, copyOfBytes, (appends, given) => appends.clientBatch(asBuffer(given)), options)
   }
 
   /**
@@ -149,12 +150,22 @@ export class PartitionLog implements AsyncDisposable {
    * @throws {LogError} INVALID_RECORD unless offsets ascend from the log end offset on; CORRUPT_MESSAGE.
    */
   appendAsFollower(bytes: Uint8Array, options: AppendOptions = {}): Promise<AppendResult> {
-    return this.#engine.submit(appends => appends.followerBatches(asBuffer(bytes)), options)
+    return this.#engine.submit(
+      bytes,
+      copyOfBytes,
+      (appends, given) => appends.followerBatches(asBuffer(given)),
+      options
+    )
   }
 
   /** Ends a producer's transaction in this partition with a commit or abort marker. */
   appendEndTransaction(marker: EndTransactionOptions, options: AppendOptions = {}): Promise<AppendResult> {
-    return this.#engine.submit(appends => appends.endTransaction(marker), options)
+    return this.#engine.submit(
+      { ...marker },
+      given => given,
+      (appends, given) => appends.endTransaction(given),
+      options
+    )
   }
 
   /**
@@ -226,15 +237,26 @@ export class PartitionLog implements AsyncDisposable {
   async truncateTo(offset: number): Promise<void> {
     assertOffset(offset, this.#engine.parts.name)
     await this.#engine.alone(async () => {
-      if (offset < this.#engine.state.logEndOffset) await this.#engine.keeper.truncateTo(offset)
+      if (offset >= this.#engine.state.logEndOffset) return
+      await this.#lowerLogStart(offset)
+      await this.#engine.keeper.truncateTo(offset)
     })
   }
 
   /** Empties the log and lets it begin at `offset`, as a follower does that has nothing its leader still has. */
   async startAt(offset: number): Promise<void> {
     assertOffset(offset, this.#engine.parts.name)
-    await this.#engine.alone(() => this.#engine.keeper.startAt(offset))
-    await this.#engine.parts.persistLogStart(offset)
+    // Before anything is appended: under a start above it, what comes would be taken for the rest of a lost log.
+    await this.#engine.alone(async () => {
+      await this.#lowerLogStart(offset)
+      await this.#engine.keeper.startAt(offset)
+      await this.#engine.parts.persistLogStart(offset)
+    })
+  }
+
+  /** Durably, before the log is cut below its start. */
+  async #lowerLogStart(offset: number): Promise<void> {
+    if (offset < this.#engine.state.logStartOffset) await this.#engine.parts.persistLogStart(offset)
   }
 
   /**
@@ -246,12 +268,9 @@ export class PartitionLog implements AsyncDisposable {
    *   only compacted.
    */
   async deleteRecordsBefore(offset: number): Promise<number> {
-    const { highWatermark, config } = this.#engine.state
+    const { config } = this.#engine.state
     assertOffset(offset, this.#engine.parts.name)
-    if (offset > highWatermark) {
-      const message = `${this.#engine.parts.name}: cannot delete records before ${offset}, the high watermark is ${highWatermark}.`
-      throw new LogError('OFFSET_OUT_OF_RANGE', message, { offset, highWatermark })
-    }
+    this.#assertBelowHighWatermark(offset)
     if (!config.cleanupPolicy.includes('delete') && config.cleanupPolicy.includes('compact')) {
       throw new LogError(
         'POLICY_VIOLATION',
@@ -259,14 +278,27 @@ export class PartitionLog implements AsyncDisposable {
       )
     }
     await this.#engine.alone(async () => {
-      if (offset <= this.#engine.state.logStartOffset) return
-      await this.#engine.parts.persistLogStart(offset)
-      this.#engine.state.logStartOffset = offset
-      this.#engine.state.epochs.truncateFromStart(offset)
-      await this.#engine.state.epochs.persist()
+      const { state } = this.#engine
+      if (offset > state.logStartOffset) {
+        // Once more: the log may have been cut while we waited.
+        this.#assertBelowHighWatermark(offset)
+        await this.#engine.parts.persistLogStart(offset)
+        state.logStartOffset = offset
+        state.cuts += 1
+        state.epochs.truncateFromStart(offset)
+      }
+      await state.epochs.persist()
       await this.#engine.keeper.dropBelowStart()
     })
     return this.#engine.state.logStartOffset
+  }
+
+  #assertBelowHighWatermark(offset: number): void {
+    const { parts, state } = this.#engine
+    const { highWatermark } = state
+    if (offset <= highWatermark) return
+    const message = `${parts.name}: cannot delete records before ${offset}, the high watermark is ${highWatermark}.`
+    throw new LogError('OFFSET_OUT_OF_RANGE', message, { offset, highWatermark })
   }
 
   /** New settings from now on; thresholds and rolling follow them with the next append. */
@@ -293,7 +325,9 @@ export class PartitionLog implements AsyncDisposable {
   }
 
   segments(): SegmentInfo[] {
-    const { segments, active } = this.#engine.state
+    const { segments } = this.#engine.state
+    // Read-only, a folder may have no segment yet.
+    const active = segments[segments.length - 1]
     return segments.map(segment => ({
       baseOffset: segment.baseOffset,
       bytes: segment.size,
@@ -318,6 +352,8 @@ export class PartitionLog implements AsyncDisposable {
     await this.close()
   }
 }
+
+const copyOfBytes = (bytes: Uint8Array): Uint8Array => Buffer.from(bytes)
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

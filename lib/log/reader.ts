@@ -50,6 +50,19 @@ export class Reader {
 
   /** See `PartitionLog.read`. */
   async read(offset: number, options: ReadOptions): Promise<FetchResult> {
+    for (;;) {
+      const { cuts } = this.#state
+      try {
+        const result = await this.#read(offset, options)
+        if (cuts === this.#state.cuts) return result
+      } catch (error) {
+        if (cuts === this.#state.cuts) throw error
+      }
+      // The log was cut meanwhile, at one end or the other: what was found, or not found, may be of before or after.
+    }
+  }
+
+  async #read(offset: number, options: ReadOptions): Promise<FetchResult> {
     const state = this.#state
     this.assertInRange(offset)
     const isolation = options.isolation ?? 'read_uncommitted'
@@ -63,7 +76,8 @@ export class Reader {
     const found = offset < bound ? await this.#find(offset, bound, maxBytes, options.checkCrc ?? true) : undefined
     this.#metrics.reads += 1
     this.#metrics.readBytes += found?.bytes.length ?? 0
-    const nextOffset = found?.nextOffset ?? offset
+    // Where no batch is, up to the bound, there is none to come either.
+    const nextOffset = found?.nextOffset ?? Math.max(offset, bound)
     const aborted = isolation === 'read_committed' ? await this.#aborted(offset, nextOffset) : undefined
     return {
       batches: found?.bytes ?? EMPTY,
@@ -136,7 +150,9 @@ export class Reader {
       const bytes = length === buffer.length ? buffer : buffer.subarray(0, length)
       const slice = this.#slice(segment, bytes, range.from, expected, wanted)
       if (slice.found !== undefined || slice.needTo === undefined) return slice.found
-      if (slice.needTo > segment.size) return undefined
+      // To pass over it would be a silent hole.
+      if (slice.needTo > segment.size)
+        throw this.#corrupt(segment, slice.needFrom, 'it is not all there', wanted.offset)
       // The batch that holds the offset is longer, or further behind its index entry, than expected.
       range = { from: slice.needFrom, to: Math.min(segment.size, Math.max(slice.needTo, slice.needFrom + step)) }
       expected = undefined
@@ -207,6 +223,9 @@ export class Reader {
       const { entries, complete } = await (segments[i] as Segment).collectAborted(from, upper)
       for (const entry of entries) ranges.push({ producerId: entry.producerId, firstOffset: entry.firstOffset })
       if (complete) break
+    }
+    for (const { producerId, firstOffset, lastOffset } of this.#state.unwrittenAborts) {
+      if (lastOffset >= from && firstOffset < upper) ranges.push({ producerId, firstOffset })
     }
     return ranges.sort((a, b) => a.firstOffset - b.firstOffset)
   }

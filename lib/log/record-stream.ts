@@ -48,22 +48,21 @@ export class BatchStream implements AsyncIterableIterator<FetchResult> {
       const offset = this.#next as number
       const isOver = this.#to !== undefined && offset >= this.#to
       if (this.#done || isOver || isAborted(signal) || this.#source.isClosed) return this.return()
-      const result = await this.#source.read(offset, {
-        isolation: this.#isolation,
-        ...(this.#to === undefined ? {} : { upTo: this.#to }),
-        ...(maxBytes === undefined ? {} : { maxBytes }),
-        ...(checkCrc === undefined ? {} : { checkCrc })
-      })
-      if (result.baseOffset !== undefined) {
-        this.#next = result.nextOffset
-        return { value: result, done: false }
-      }
-      // A bound that is not the log's own may lie in a gap that compaction left: nothing is there to come.
-      if (follow !== true) return this.return()
       try {
-        await this.#source.waitBeyond(offset, this.#isolation, signal)
+        const result = await this.#source.read(offset, {
+          isolation: this.#isolation,
+          ...(this.#to === undefined ? {} : { upTo: this.#to }),
+          ...(maxBytes === undefined ? {} : { maxBytes }),
+          ...(checkCrc === undefined ? {} : { checkCrc })
+        })
+        this.#next = result.nextOffset
+        if (result.baseOffset !== undefined) return { value: result, done: false }
+        // A bound that is not the log's own may lie in a gap that compaction left: nothing is there to come.
+        if (follow !== true) return this.return()
+        // Behind a gap there may be more at once.
+        if (result.nextOffset === offset) await this.#source.waitBeyond(offset, this.#isolation, signal)
       } catch (error) {
-        if (isAborted(signal)) return this.return()
+        if (isAborted(signal) || this.#source.isClosed) return this.return()
         throw error
       }
     }

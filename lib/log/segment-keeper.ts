@@ -1,15 +1,20 @@
 /**
  * Changes which segments a log has: rolling, cutting the end off, starting anew, dropping the beginning.
  *
- * Everything here runs inside the log's turn, with no write in flight. The list of segments is replaced, never
+ * Everything here but sealing runs inside the log's turn, with no write in flight. The list of segments is replaced, never
  * changed in place, so that a read that took it keeps what it took.
  */
+import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
+import { isSystemError, toLogError } from '../fs/system-errors.ts'
+import { LOG_SUFFIX, OFFSET_INDEX_SUFFIX, segmentFileName, TIME_INDEX_SUFFIX } from '../segment/file-names.ts'
 import { Segment, type SegmentEnv } from '../segment/segment.ts'
+import type { LogError } from '../util/errors.ts'
 import { producersAt } from './loader-producers.ts'
 import type { LogMetrics } from './log-metrics.ts'
 import type { LogState } from './log-state.ts'
 import type { ProducerSnapshots } from './producer-snapshots.ts'
+import { ProducerStateManager } from './producer-state.ts'
 import { ReportBuilder } from './recovery-report.ts'
 import { ackLevelOf } from './types.ts'
 import type { WatermarkKeeper } from './watermark-keeper.ts'
@@ -23,48 +28,122 @@ export interface KeeperParts {
   readonly watermark: WatermarkKeeper | undefined
   readonly metrics: LogMetrics
   readonly failed: (error: unknown) => void
+  readonly poison: (error: LogError) => Promise<void>
+  /** From outside the turn, where a write may be under way: when that has ended. */
+  readonly poisonInTurn: (error: LogError) => void
   readonly rolled: (baseOffset: number, previousBaseOffset: number, reason: string) => void
 }
 
 export class SegmentKeeper {
   readonly #parts: KeeperParts
-  /** Syncing what was rolled goes on in the background; each one ends by raising the recovery point. */
+  /** Rolled, but not durable yet with all its derived files; oldest first. */
+  #unsealed: { readonly segment: Segment; readonly endOffset: number }[] = []
+  /** Making them so goes on in the background; each one ends by raising the recovery point. */
   #sealing: Promise<void> = Promise.resolve()
 
   constructor(parts: KeeperParts) {
     this.#parts = parts
   }
 
-  /** Closes the active segment and begins one at `baseOffset`, whose name is durable when this resolves. */
+  /**
+   * Closes the active segment and begins one at `baseOffset`, whose name is durable when this resolves. When it fails
+   * the log is as before, and it can be tried again.
+   */
   async roll(baseOffset: number, cause: string): Promise<void> {
     const { state, metrics } = this.#parts
     const old = state.active
     if (old.size === 0 && old.baseOffset === baseOffset) return
     // Made durable with the segment that it closes, off the way of the append.
     await this.#parts.snapshots.take(baseOffset, state.producers, { sync: false })
-    const next = await Segment.create(this.#parts.env, this.#parts.dir, baseOffset)
-    // Not used for anything that is acknowledged before the directory knows it.
-    await this.#parts.fs.syncDirectory(this.#parts.dir)
+    if (endOf(old) < baseOffset) await this.#settleGap(baseOffset)
+    const next = await this.#create(baseOffset)
     old.nextOffset = baseOffset
     state.segments = [...state.segments, next]
     metrics.rolls += 1
     this.#parts.rolled(baseOffset, old.baseOffset, cause)
-    this.#sealing = this.#sealing.then(() => this.#seal(old, baseOffset)).catch(this.#parts.failed)
+    this.#unsealed.push({ segment: old, endOffset: baseOffset })
+    this.#sealing = this.#sealing.then(() => this.#sealRolled()).catch(this.#parts.failed)
   }
 
-  /** Resolves when what was rolled so far is durable, derived files included. */
+  /** Resolves when what was rolled so far is durable, derived files included, or could not be made so. */
   async settled(): Promise<void> {
     await this.#sealing
   }
 
-  async #seal(old: Segment, baseOffset: number): Promise<void> {
+  /** Makes all segments final, the active one too. */
+  async sealAll(): Promise<void> {
+    await this.settled()
+    await this.#sealRolled()
+    await this.#poisoning(() => this.#parts.state.active.seal())
+  }
+
+  /**
+   * A segment that does not begin where the one before ends, because a leader's batches have a gap there: recovery
+   * takes that for a loss, unless the watermark says that it was so.
+   */
+  async #settleGap(baseOffset: number): Promise<void> {
     const { state } = this.#parts
-    await old.seal()
-    await this.#parts.snapshots.sync(baseOffset)
-    await this.#parts.fs.syncDirectory(this.#parts.dir)
-    if (state.condition !== 'open' || state.recoveryPoint >= baseOffset) return
-    // Only a segment that is durable up to its end moves the recovery point past it.
-    if (state.durableOffset >= baseOffset) state.recoveryPoint = baseOffset
+    for (const segment of state.segments) if (segment.isDirty) await segment.datasync()
+    await this.#moveWatermark(baseOffset)
+  }
+
+  /** Not used for anything that is acknowledged before the directory knows it. */
+  async #create(baseOffset: number): Promise<Segment> {
+    const { env, dir, fs } = this.#parts
+    try {
+      const segment = await Segment.create(env, dir, baseOffset)
+      await fs.syncDirectory(dir)
+      return segment
+    } catch (error) {
+      await this.#removeHalfMade(baseOffset)
+      throw error
+    }
+  }
+
+  /**
+   * The next batch may be small enough for the old segment. An empty one of that batch's offset must not lie behind it
+   * then: it would be taken for the end of the log.
+   */
+  async #removeHalfMade(baseOffset: number): Promise<void> {
+    const { dir, fs } = this.#parts
+    try {
+      for (const suffix of [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, LOG_SUFFIX]) {
+        await fs.unlink(join(dir, segmentFileName(baseOffset, suffix))).catch(error => {
+          if (!isSystemError(error, 'ENOENT')) throw error
+        })
+      }
+    } catch (error) {
+      await this.#parts.poison(toLogError(error, 'remove a half-made segment from', dir))
+    }
+  }
+
+  /** Oldest first, and none is left out: the recovery point passes a segment only when all before it are durable. */
+  async #sealRolled(): Promise<void> {
+    const { state, snapshots, fs, dir } = this.#parts
+    for (let next = this.#unsealed[0]; next !== undefined; next = this.#unsealed[0]) {
+      const { segment, endOffset } = next
+      await this.#poisoning(() => segment.seal())
+      await snapshots.sync(endOffset)
+      await fs.syncDirectory(dir)
+      this.#unsealed.shift()
+      if (state.condition !== 'open') return
+      // The file was synced, and so were those before it.
+      state.durableOffset = Math.max(state.durableOffset, endOffset)
+      state.recoveryPoint = Math.max(state.recoveryPoint, endOffset)
+      state.advanced()
+    }
+  }
+
+  /** A log file whose sync failed is never asked again: see W2 of writer.ts. */
+  async #poisoning(work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      if (this.#parts.state.segments.some(segment => segment.isBroken)) {
+        this.#parts.poisonInTurn(toLogError(error, 'sync', this.#parts.dir))
+      }
+      throw error
+    }
   }
 
   /** Drops everything at or above `offset`. The caller has checked the range and holds appends back. */
@@ -76,31 +155,41 @@ export class SegmentKeeper {
     const keep = state.segments[at] as Segment
     const gone = state.segments.slice(at + 1)
     // The batch that holds `offset` goes as a whole, so the log may end below it: the segment's base is safe.
-    await this.#lowerWatermark(keep.baseOffset)
-    state.segments = state.segments.slice(0, at + 1)
-    // From the newest on: a crash in between leaves a log without a gap.
-    for (const segment of gone.reverse()) await segment.delete()
-    if (gone.length > 0) await this.#parts.fs.syncDirectory(this.#parts.dir)
-    await keep.truncateTo(offset)
-    await this.#endAt(offset)
-    state.logStartOffset = Math.min(state.logStartOffset, offset)
+    await this.#moveWatermark(keep.baseOffset)
+    await this.#cutting(async () => {
+      this.#hide(offset)
+      state.segments = state.segments.slice(0, at + 1)
+      this.#unsealed = this.#unsealed.filter(({ segment }) => state.segments.includes(segment) && segment !== keep)
+      // From the newest on: a crash in between leaves a log without a gap.
+      for (const segment of gone.reverse()) await segment.delete()
+      if (gone.length > 0) await this.#parts.fs.syncDirectory(this.#parts.dir)
+      await keep.truncateTo(offset)
+      await this.#parts.snapshots.deleteAfter(offset)
+      const bases = state.segments.map(segment => segment.baseOffset)
+      const report = new ReportBuilder({ clean: true, foreign: false })
+      state.logStartOffset = Math.min(state.logStartOffset, offset)
+      await this.#endAt(offset, await producersAt({ ...this.#parts, bases, report }, offset))
+    })
   }
 
   /** Empties the log: it goes on at `offset`, as a follower does whose leader has nothing older. */
   async startAt(offset: number): Promise<void> {
-    const { state } = this.#parts
+    const { state, snapshots } = this.#parts
     await this.settled()
-    await this.#lowerWatermark(0)
-    const gone = state.segments
-    // The new one first, unless the name is taken: a log is never without a segment.
-    const clash = gone.find(segment => segment.baseOffset === offset)
-    for (const segment of [...gone].reverse()) if (segment !== clash) await segment.delete()
-    if (clash !== undefined) await clash.delete()
-    state.segments = [await Segment.create(this.#parts.env, this.#parts.dir, offset)]
-    await this.#parts.fs.syncDirectory(this.#parts.dir)
-    state.epochs.clear()
-    await this.#endAt(offset)
-    state.logStartOffset = offset
+    await this.#moveWatermark(0)
+    await this.#cutting(async () => {
+      this.#hide(Math.min(offset, state.logStartOffset))
+      this.#unsealed = []
+      for (const segment of [...state.segments].reverse()) await segment.delete()
+      // They speak of batches that are gone; none of these producers has ever been here.
+      for (const taken of await snapshots.offsets()) await snapshots.delete(taken)
+      await this.#parts.fs.syncDirectory(this.#parts.dir)
+      state.segments = [await Segment.create(this.#parts.env, this.#parts.dir, offset)]
+      await this.#parts.fs.syncDirectory(this.#parts.dir)
+      state.epochs.clear()
+      state.logStartOffset = offset
+      await this.#endAt(offset, new ProducerStateManager([], offset))
+    })
   }
 
   /** Removes whole segments that lie below the log start offset, which is durable already. */
@@ -113,30 +202,52 @@ export class SegmentKeeper {
     if (count === 0) return 0
     await this.settled()
     state.segments = segments.slice(count)
+    state.cuts += 1
+    this.#unsealed = this.#unsealed.filter(({ segment }) => state.segments.includes(segment))
     for (const segment of segments.slice(0, count)) await segment.delete()
     await this.#parts.snapshots.deleteBefore((state.segments[0] as Segment).baseOffset)
     await this.#parts.fs.syncDirectory(this.#parts.dir)
     return count
   }
 
-  async #endAt(offset: number): Promise<void> {
+  /** A cut that stops half-way leaves files that only a loading can make sense of. */
+  async #cutting(work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      const cause = toLogError(error, 'cut the log in', this.#parts.dir)
+      await this.#parts.poison(cause)
+      throw cause
+    } finally {
+      this.#parts.state.cuts += 1
+    }
+  }
+
+  /** Readers do not see any more what is about to go, whatever comes of it. */
+  #hide(offset: number): void {
     const { state } = this.#parts
-    state.writtenOffset = offset
+    state.cuts += 1
+    state.writtenOffset = Math.min(state.writtenOffset, offset)
     state.durableOffset = Math.min(state.durableOffset, offset)
     state.recoveryPoint = Math.min(state.recoveryPoint, offset)
+    state.sealedOffset = Math.min(state.sealedOffset, offset)
+    state.tail.truncateTo(offset)
+  }
+
+  async #endAt(offset: number, producers: ProducerStateManager): Promise<void> {
+    const { state } = this.#parts
     state.epochs.truncateFromEnd(offset)
     await state.epochs.persist()
-    await this.#parts.snapshots.deleteAfter(offset)
-    const bases = state.segments.map(segment => segment.baseOffset)
-    const report = new ReportBuilder({ clean: true, foreign: false })
-    state.producers = await producersAt({ ...this.#parts, bases, report }, offset)
+    state.producers = producers
+    state.writtenOffset = offset
     state.takeBackTo(offset)
     // The cut itself was synced by the segment, and what remains below it too.
     state.durableOffset = offset
     state.advanced()
   }
 
-  async #lowerWatermark(offset: number): Promise<void> {
+  /** Durable when it resolves. Nothing of the segment at `offset` need be there. */
+  async #moveWatermark(offset: number): Promise<void> {
     const level = ackLevelOf(this.#parts.state.config.durability)
     await this.#parts.watermark?.lowerTo({
       offset,
@@ -147,4 +258,8 @@ export class SegmentKeeper {
       syncFailed: false
     })
   }
+}
+
+function endOf(segment: Segment): number {
+  return segment.nextOffset ?? segment.baseOffset
 }

@@ -69,7 +69,7 @@ export interface FetchResult {
   readonly batches: Buffer
   /** Base offset of the first batch; `undefined` when `batches` is empty. */
   readonly baseOffset: number | undefined
-  /** Offset to ask for next: one past the last batch, or the offset asked for when there was none. */
+  /** Offset to ask for next: one past the last batch; without one, the first offset that may get one. */
   readonly nextOffset: number
   readonly logStartOffset: number
   readonly highWatermark: number

@@ -10,11 +10,12 @@
  *
  * What fails:
  *   W1  A write that fails is rolled back by the segment; the group and all that came after it are taken back: their
- *       appends are refused with the error, offsets and producer state are as before. Under `buffered` a full disk
- *       takes nothing back: what was accepted stays in memory, and the write is tried again.
+ *       appends are refused with the error, offsets and producer state are as before. Under `buffered` nothing is
+ *       taken back, for it was acknowledged: it stays in memory, and the write is tried again.
  *   W2  A sync that fails poisons the log: nobody can know what is on the disk. No retry, no further append.
  */
 import { toLogError } from '../fs/system-errors.ts'
+import { ATTRIBUTES_AT, CONTROL_BIT, CRC_AT } from '../record/batch-format.ts'
 import { BatchView } from '../record/batch-view.ts'
 import type { BatchFacts, Segment } from '../segment/segment.ts'
 import type { Clock } from '../util/clock.ts'
@@ -25,6 +26,7 @@ import type { FlushPolicy } from './flush-policy.ts'
 import type { LogMetrics } from './log-metrics.ts'
 import type { LogState } from './log-state.ts'
 import { AckQueue } from './offset-waiters.ts'
+import type { AbortedTransaction } from './producer-state.ts'
 import type { SealedBatch } from './tail.ts'
 
 /** One write is at most this large, so that a group's latency and the memory it holds stay bounded. */
@@ -58,7 +60,7 @@ export class Writer {
   readonly writtenAcks = new AckQueue()
   readonly syncedAcks = new AckQueue()
   #lastWritten: WrittenMark | undefined
-  /** The last group that a full disk refused, under `buffered`: appends beyond the bound fail with it. */
+  /** Why the last group could not be written, under `buffered`: appends beyond the bound fail with it. */
   blockedBy: LogError | undefined
 
   constructor(from: {
@@ -165,21 +167,31 @@ export class Writer {
       })
       size += batch.size
     }
+    const run = group.slice(from, to)
+    // Reading the transaction index may fail, and once the marker is in the file nothing may.
+    if (run.some(isControl)) await segment.prepareAborted()
     await segment.write(first.chunk.buffer.subarray(first.start, first.start + size), facts)
-    this.#noteWritten(group[to - 1] as SealedBatch, segment)
-    for (let i = from; i < to; i += 1) {
-      const batch = group[i] as SealedBatch
-      if (batch.producer) await this.#applyProducer(batch, segment)
-    }
+    const aborted = this.#applyProducers(run)
+    this.#noteWritten(run[run.length - 1] as SealedBatch, segment)
+    for (const transaction of aborted) await segment.appendAborted(transaction)
+    if (aborted.length > 0) this.#state.abortsWritten()
     return to
   }
 
-  /** The producers' state follows the file, so that a snapshot taken at a roll holds just what lies below it. */
-  async #applyProducer(batch: SealedBatch, segment: Segment): Promise<void> {
+  /**
+   * The producers' state follows the file, so that a snapshot taken at a roll holds just what lies below it. In one
+   * step with `writtenOffset`: where that bounds readers, none may see a transaction that is not known to be open.
+   */
+  #applyProducers(run: readonly SealedBatch[]): AbortedTransaction[] {
     const { producers } = this.#state
-    const completed = producers.apply(new BatchView(batch.chunk.buffer, batch.start))
-    const aborted = completed === undefined ? undefined : producers.completeTransaction(completed)
-    if (aborted !== undefined) await segment.appendAborted(aborted)
+    const aborted: AbortedTransaction[] = []
+    for (const batch of run) {
+      if (!batch.producer) continue
+      const completed = producers.apply(new BatchView(batch.chunk.buffer, batch.start))
+      const transaction = completed === undefined ? undefined : producers.completeTransaction(completed)
+      if (transaction !== undefined) aborted.push(transaction)
+    }
+    return aborted
   }
 
   #continuesRun(
@@ -233,11 +245,15 @@ export class Writer {
     const state = this.#state
     const error = toLogError(cause, 'append to', state.active.path)
     this.#metrics.failed(error)
+    const isBroken = state.segments.some(segment => segment.isBroken)
+    const isKept = !isBroken && (state.config.durability === 'buffered' || this.blockedBy !== undefined)
+    // First, so that no chunk with an unwritten batch in it is taken for written and given away.
+    if (isKept) this.#arena.putBack(group.slice(done))
     if (done > 0) this.#publishWritten(group.slice(0, done))
-    if (state.active.isBroken) return this.#poison(error)
-    if (error.code === 'NO_SPACE' && state.config.durability === 'buffered') {
-      this.#arena.putBack(group.slice(done))
+    if (isBroken) return this.poison(error)
+    if (isKept) {
       this.blockedBy = error
+      this.#flush.postponed()
       this.writtenAcks.rejectFrom(state.writtenOffset, error)
       this.syncedAcks.rejectFrom(state.writtenOffset, error)
       return
@@ -255,12 +271,12 @@ export class Writer {
       await this.syncSegments()
     } catch (error) {
       const reason = toLogError(error, 'sync', state.active.path)
-      await this.#poison(new LogError('SYNC_FAILED', reason.message, reason.details, error))
+      await this.poison(new LogError('SYNC_FAILED', reason.message, reason.details, error))
       return false
     }
     const milliseconds = this.#clock.monotonic() - began
     this.#metrics.synced(milliseconds)
-    state.durableOffset = upTo
+    state.durableOffset = Math.max(state.durableOffset, upTo)
     this.#flush.synced()
     if (mark !== undefined) this.#hooks.synced(mark, milliseconds)
     state.advanced()
@@ -289,8 +305,10 @@ export class Writer {
     this.syncedAcks.rejectFrom(end, error)
   }
 
-  async #poison(error: LogError): Promise<void> {
+  /** Nobody can know any more what is in the files: nothing more is appended, and all who wait are told. */
+  async poison(error: LogError): Promise<void> {
     const state = this.#state
+    if (state.condition !== 'open') return
     state.condition = 'poisoned'
     this.#metrics.failed(error)
     const poison = new LogError(
@@ -306,4 +324,6 @@ export class Writer {
   }
 }
 
-const CRC_AT = 17
+function isControl({ producer, chunk, start }: SealedBatch): boolean {
+  return producer && (chunk.buffer.readInt16BE(start + ATTRIBUTES_AT) & CONTROL_BIT) !== 0
+}

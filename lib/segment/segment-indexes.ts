@@ -133,15 +133,23 @@ export class SegmentIndexes {
    * for everyone to see, until it is rebuilt, and that brings this transaction too.
    */
   async appendAborted(entry: AbortedTransaction): Promise<void> {
-    let index: TransactionIndex
+    ;(await this.#heldTransactions())?.append(entry)
+  }
+
+  /** In memory for good, unless it is damaged. */
+  async holdTransactions(): Promise<void> {
+    await this.#heldTransactions()
+  }
+
+  async #heldTransactions(): Promise<TransactionIndex | undefined> {
     try {
-      index = await this.loadTransactions()
+      const index = await this.loadTransactions()
+      this.#transactions.hold(index, this.#env.indexCache)
+      return index
     } catch (error) {
-      if (isLogError(error, 'CORRUPT_FILE')) return
+      if (isLogError(error, 'CORRUPT_FILE')) return undefined
       throw error
     }
-    this.#transactions.hold(index, this.#env.indexCache)
-    index.append(entry)
   }
 
   /** Begins the transaction index anew: what follows is told by `appendAborted`. */

@@ -215,6 +215,14 @@ export class Segment {
     return rollCause(state, batch, now, config)
   }
 
+  /**
+   * Gets the transaction index into memory, for good: after that `appendAborted` cannot fail. A damaged one stays
+   * damaged, for its readers to see.
+   */
+  prepareAborted(): Promise<void> {
+    return this.#indexes.holdTransactions()
+  }
+
   /** Adds an aborted transaction whose marker lies here. In memory; never fails for want of space. */
   appendAborted(entry: AbortedTransaction): Promise<void> {
     return this.#indexes.appendAborted(entry)
