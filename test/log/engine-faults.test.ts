@@ -1,0 +1,119 @@
+/**
+ * Fails every call that a reference workload makes to the file system, one at a time and in every way, opens what is
+ * left and holds it against what the acknowledgements promised.
+ */
+import t from 'tap'
+import type { SectorOutcome } from '../../lib/fs/memory-file.ts'
+import type { FileSystemCall, MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
+import type { Durability } from '../../lib/log/log-config.ts'
+import type { AckLevel } from '../../lib/log/types.ts'
+import { isLogError } from '../../lib/util/errors.ts'
+import { broken, type History, runWorkload } from '../helpers/fault-runs.ts'
+import { memoryFolder } from '../helpers/partition-folder.ts'
+
+const DURABILITIES: readonly Durability[] = ['batch', 'interval', 'none', 'buffered']
+
+interface Fault {
+  readonly name: string
+  /** What becomes of call number `at`, and of those after it. */
+  readonly at: (call: FileSystemCall, isFirst: boolean) => unknown
+  /** What of the unsynced is left, where the power goes; `undefined`: only the process ends. */
+  readonly cut?: { readonly sector: SectorOutcome; readonly keepsNames: boolean; readonly keepsLength: boolean }
+}
+
+function failure(code: string): Error {
+  return Object.assign(new Error(`${code}: made to fail`), { code })
+}
+
+const once =
+  (code: string) =>
+  (_: FileSystemCall, isFirst: boolean): void => {
+    if (isFirst) throw failure(code)
+  }
+
+const always = (code: string) => (): void => {
+  throw failure(code)
+}
+
+const LOST = { sector: 'drop', keepsNames: false, keepsLength: false } as const
+/** Files have their new length, and zeros where the unsynced bytes were. */
+const ZEROS = { sector: 'drop', keepsNames: true, keepsLength: true } as const
+
+const FAULTS: readonly Fault[] = [
+  { name: 'EIO once, then the process ends', at: once('EIO') },
+  { name: 'EIO once, then the power goes', at: once('EIO'), cut: LOST },
+  { name: 'ENOSPC once, then the process ends', at: once('ENOSPC') },
+  { name: 'ENOSPC once, then the power goes', at: once('ENOSPC'), cut: ZEROS },
+  {
+    name: 'a short write, then the disk is full for one call',
+    at: (call, isFirst) => (isFirst && call.operation === 'write' ? Math.floor((call.length ?? 0) / 2) : undefined)
+  },
+  { name: 'the process is killed', at: always('EKILLED') },
+  { name: 'the power goes, all unsynced is lost', at: always('EKILLED'), cut: LOST },
+  { name: 'the power goes, names stay and content is zeros', at: always('EKILLED'), cut: ZEROS }
+]
+
+function cutPower(fs: MemoryFileSystem, { sector, keepsNames, keepsLength }: NonNullable<Fault['cut']>): void {
+  fs.powerCut({
+    sector: () => sector,
+    length: ({ durable, present }) => (keepsLength ? present : durable),
+    name: () => keepsNames
+  })
+}
+
+async function countCalls(durability: Durability): Promise<{ calls: number; history: History }> {
+  const fs = await memoryFolder({})
+  let calls = 0
+  fs.onCall = () => {
+    calls += 1
+  }
+  const history = await runWorkload({ fs, durability })
+  return { calls, history }
+}
+
+const unhandled: unknown[] = []
+process.on('unhandledRejection', error => unhandled.push(error))
+
+for (const durability of DURABILITIES) {
+  t.test(`under "${durability}" the workload runs without a fault`, async t => {
+    const { history } = await countCalls(durability)
+    t.same(history.errors, [])
+    t.ok(history.clean)
+    t.ok(history.promised.size > 50, `${history.promised.size} records`)
+  })
+
+  for (const fault of FAULTS) {
+    t.test(`under "${durability}" nothing promised is lost: ${fault.name}`, async t => {
+      const { calls } = await countCalls(durability)
+      const wrong: string[] = []
+      for (let at = 1; at <= calls && wrong.length < 5; at += 1) {
+        const fs = await memoryFolder({})
+        let count = 0
+        let hit: FileSystemCall | undefined
+        fs.onCall = call => {
+          count += 1
+          if (count < at) return undefined
+          if (count === at) hit = call
+          return fault.at(call, count === at)
+        }
+        const what = (): string => `call ${at} of ${calls}, ${hit?.operation} ${hit?.path}`
+        try {
+          const history = await runWorkload({ fs, durability })
+          fs.onCall = undefined
+          const odd = history.errors.find(error => !isLogError(error))
+          if (odd !== undefined) wrong.push(`${what()}: ${(odd as Error).stack}`)
+          if (fault.cut !== undefined) cutPower(fs, fault.cut)
+          // A sync that failed has taken what it was to cover, as Linux does: only what was synced before is promised.
+          const isSyncFailed = hit?.operation === 'datasync' || hit?.operation === 'sync'
+          const least: AckLevel = fault.cut === undefined && !isSyncFailed ? 'written' : 'synced'
+          const found = await broken(fs, durability, history, least, history.clean)
+          if (found !== undefined) wrong.push(`${what()}: ${found}`)
+        } catch (error) {
+          wrong.push(`${what()}: ${(error as Error).stack}`)
+        }
+      }
+      t.same(wrong, [])
+      t.same(unhandled.splice(0), [], 'no rejection without a handler')
+    })
+  }
+}
