@@ -17,6 +17,10 @@ interface Fault {
   readonly name: string
   /** What becomes of call number `at`, and of those after it. */
   readonly at: (call: FileSystemCall, isFirst: boolean) => unknown
+  /** Only calls of this kind are hit. */
+  readonly only?: string
+  /** Nothing is done from that call on. */
+  readonly ends?: boolean
   /** What of the unsynced is left, where the power goes; `undefined`: only the process ends. */
   readonly cut?: { readonly sector: SectorOutcome; readonly keepsNames: boolean; readonly keepsLength: boolean }
 }
@@ -45,12 +49,13 @@ const FAULTS: readonly Fault[] = [
   { name: 'ENOSPC once, then the process ends', at: once('ENOSPC') },
   { name: 'ENOSPC once, then the power goes', at: once('ENOSPC'), cut: ZEROS },
   {
-    name: 'a short write, then the disk is full for one call',
-    at: (call, isFirst) => (isFirst && call.operation === 'write' ? Math.floor((call.length ?? 0) / 2) : undefined)
+    name: 'a write does only half',
+    only: 'write',
+    at: (call, isFirst) => (isFirst ? Math.floor((call.length ?? 0) / 2) : undefined)
   },
-  { name: 'the process is killed', at: always('EKILLED') },
-  { name: 'the power goes, all unsynced is lost', at: always('EKILLED'), cut: LOST },
-  { name: 'the power goes, names stay and content is zeros', at: always('EKILLED'), cut: ZEROS }
+  { name: 'the process is killed', at: always('EKILLED'), ends: true },
+  { name: 'the power goes, all unsynced is lost', at: always('EKILLED'), ends: true, cut: LOST },
+  { name: 'the power goes, names stay and content is zeros', at: always('EKILLED'), ends: true, cut: ZEROS }
 ]
 
 function cutPower(fs: MemoryFileSystem, { sector, keepsNames, keepsLength }: NonNullable<Fault['cut']>): void {
@@ -61,14 +66,22 @@ function cutPower(fs: MemoryFileSystem, { sector, keepsNames, keepsLength }: Non
   })
 }
 
-async function countCalls(durability: Durability): Promise<{ calls: number; history: History }> {
+async function countCalls(durability: Durability): Promise<{ calls: FileSystemCall[]; history: History }> {
   const fs = await memoryFolder({})
-  let calls = 0
-  fs.onCall = () => {
-    calls += 1
+  const calls: FileSystemCall[] = []
+  fs.onCall = call => {
+    calls.push(call)
   }
   const history = await runWorkload({ fs, durability })
   return { calls, history }
+}
+
+const READING: ReadonlySet<string> = new Set(['stat', 'readDirectory', 'read', 'handleStat', 'close'])
+
+/** Between two calls that change something it is all the same when the end comes; and only writes can be short. */
+function matters(fault: Fault, { operation, mode }: FileSystemCall): boolean {
+  if (fault.ends) return !READING.has(operation) && mode !== 'read' && mode !== 'write'
+  return fault.only === undefined || fault.only === operation
 }
 
 const unhandled: unknown[] = []
@@ -82,11 +95,14 @@ for (const durability of DURABILITIES) {
     t.ok(history.promised.size > 50, `${history.promised.size} records`)
   })
 
-  for (const fault of FAULTS) {
+  for (const [phase, fault] of FAULTS.entries()) {
     t.test(`under "${durability}" nothing promised is lost: ${fault.name}`, async t => {
       const { calls } = await countCalls(durability)
       const wrong: string[] = []
-      for (let at = 1; at <= calls && wrong.length < 5; at += 1) {
+      // Every call under the default; under the others, whose calls are much the same, every third.
+      const stride = durability === 'batch' ? 1 : 3
+      for (let at = 1; at <= calls.length && wrong.length < 5; at += 1) {
+        if (at % stride !== phase % stride || !matters(fault, calls[at - 1] as FileSystemCall)) continue
         const fs = await memoryFolder({})
         let count = 0
         let hit: FileSystemCall | undefined
@@ -96,7 +112,7 @@ for (const durability of DURABILITIES) {
           if (count === at) hit = call
           return fault.at(call, count === at)
         }
-        const what = (): string => `call ${at} of ${calls}, ${hit?.operation} ${hit?.path}`
+        const what = (): string => `call ${at} of ${calls.length}, ${hit?.operation} ${hit?.path}`
         try {
           const history = await runWorkload({ fs, durability })
           fs.onCall = undefined
