@@ -133,7 +133,7 @@ export async function openParts(options: OpenLogOptions): Promise<LogParts> {
     readOnly,
     state,
     env,
-    snapshots: new ProducerSnapshots(shared.fs, dir),
+    snapshots: new ProducerSnapshots(shared.fs, dir, { permissions: env.permissions, owner: options.owner }),
     watermark: loaded.watermark === undefined ? undefined : new WatermarkKeeper(loaded.watermark, shared.clock, failed),
     report: loaded.report,
     persistLogStart: options.persistLogStart ?? refuseLogStart
