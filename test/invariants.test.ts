@@ -16,6 +16,7 @@ import { BatchView } from '../lib/record/batch-view.ts'
 import { parseSegmentFileName } from '../lib/segment/file-names.ts'
 import { OffsetIndex } from '../lib/segment/offset-index.ts'
 import { TimeIndex } from '../lib/segment/time-index.ts'
+import { Store } from '../lib/store/store.ts'
 import { ManualClock } from './helpers/manual-clock.ts'
 
 const DIR = '/data/orders-0'
@@ -271,6 +272,34 @@ t.test('appends made beside a cut come after it, in the order they were made', a
   for await (const record of log.records({ from: 4 })) values.push(String(record.value))
   t.same(values, ['old 4', 'after 0', 'after 1'])
   await log.close()
+})
+
+t.test('a start that was allowed before a cut is judged again after it', async t => {
+  // It once was not, and the log began behind its end.
+  const { log } = await openIn(new MemoryFileSystem(), {})
+  for (let i = 0; i < 10; i += 1) await log.append([{ value: 'a' }], { ownBatch: true })
+  const cut = log.truncateTo(2)
+  await t.rejects(log.deleteRecordsBefore(5), { code: 'OFFSET_OUT_OF_RANGE' })
+  await cut
+  t.same([log.logStartOffset, log.highWatermark, log.logEndOffset], [0, 2, 2])
+  await log.close()
+})
+
+t.test('records appended after a cut below the log start survive a power cut', async t => {
+  // The checkpoint once kept the old start, and what lay below it was taken for the rest of a lost log.
+  const fs = new MemoryFileSystem()
+  const log = await (await Store.open('/data', { fs })).openLog('orders', 0)
+  for (let i = 0; i < 10; i += 1) await log.append([{ value: 'a' }])
+  await log.deleteRecordsBefore(8)
+  await log.truncateTo(5)
+  t.match(await log.append([{ value: 'kept' }]), { baseOffset: 5, level: 'synced' })
+  fs.powerCut()
+  const store = await Store.open('/data', { fs })
+  const again = await store.openLog('orders', 0)
+  const records: string[] = []
+  for await (const { offset, value } of again.records({ from: 5 })) records.push(`${offset} ${value}`)
+  t.same(records, ['5 kept'])
+  await store.close()
 })
 
 t.test('a write that fails takes back offsets, epochs and producers, and nothing of what was there', async t => {
