@@ -79,12 +79,14 @@ export class Appends {
       timestampType: config.messageTimestampType,
       now
     }
-    const merges = options.ownBatch !== true && this.#arena.canMerge(bound, fields, config.maxMergedBatchBytes)
+    const limit = Math.min(config.maxMessageBytes, config.segmentBytes)
+    // Its neighbours must not make a batch too large that is not: it begins another one then.
+    const merges =
+      options.ownBatch !== true && this.#arena.canMerge(bound, fields, Math.min(config.maxMergedBatchBytes, limit))
     if (!merges) {
       this.#writer.sealOpen()
       this.#arena.beginBatch(bound, fields)
     }
-    const limit = Math.min(config.maxMessageBytes, config.segmentBytes)
     const accepted = this.#arena.addRecords(records, limit, size => this.#tooLarge(size))
     this.#state.epochs.assign(fields.leaderEpoch, accepted.baseOffset)
     this.#state.logEndOffset = accepted.lastOffset + 1

@@ -185,11 +185,13 @@ t.test('under "buffered" a full disk keeps what was acknowledged, and gives no c
   fs.onCall = call => {
     if (call.path.endsWith('.snapshot.tmp') && call.path.startsWith('/data/t-0')) throw failure('ENOSPC')
   }
-  for (let i = 0; i < 40; i += 1) await log.append([{ value: `${i}`.padEnd(100, '.') }], { ownBatch: true })
+  const append = (i: number) => log.append([{ value: `${i}`.padEnd(100, '.') }], { ownBatch: true })
+  for (let i = 0; i < 20; i += 1) await append(i)
   await turns()
   t.ok(log.writtenOffset > 0 && log.writtenOffset < 20, `${log.writtenOffset} written`)
   for (let i = 0; i < 200; i += 1) await other.append([{ value: 'x'.repeat(1000) }])
   fs.onCall = undefined
+  for (let i = 20; i < 40; i += 1) await append(i)
   await log.sync()
   const values = await valuesOf(log.records())
   t.same(
@@ -234,6 +236,17 @@ t.test('a threshold above the room that there is does not stop the log', async t
   await Promise.all(appends)
   t.equal(log.logEndOffset, 9)
   await log.close({ clean: false })
+})
+
+t.test('appends that would be too large together are not refused, but share no batch', async t => {
+  const { log } = await memoryLog({ maxMessageBytes: 1000 })
+  const value = 'x'.repeat(300)
+  const acks = await Promise.all(Array.from({ length: 10 }, () => log.append([{ value }])))
+  t.same(
+    acks.map(ack => ack.baseOffset),
+    Array.from({ length: 10 }, (_, i) => i)
+  )
+  await log.close()
 })
 
 t.test('a roll that fails leaves no empty segment behind the log', async t => {
