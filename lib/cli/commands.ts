@@ -166,7 +166,7 @@ function defineTopics(parser: Argv, chosen: Choose): void {
               describe: "the broker's data directory"
             })
             .example(SOMETHING_TO_READ, '')
-            .example('$0 topics create orders --dir broker', 'in place of a stopped broker that has the topic')
+            .example('$0 topics create orders --dir broker', '')
             .example('$0 topics hand-over orders --dir data --to broker', ''),
         a => chosen(context => handOver(a, context))
       )

@@ -36,8 +36,10 @@ export async function consume(options: ConsumeOptions, context: Context): Promis
   return withStore(options.dir, { readOnly: true }, async store => {
     const state = { left: options.maxMessages ?? Number.POSITIVE_INFINITY }
     const followed: { log: PartitionLog; topic: string; from: number }[] = []
-    for (const topic of options.topics) {
-      for (const partition of partitionsOf(store, topic, options.partition)) {
+    // All names are looked up before anything is printed.
+    const wanted = options.topics.map(topic => ({ topic, partitions: partitionsOf(store, topic, options.partition) }))
+    for (const { topic, partitions } of wanted) {
+      for (const partition of partitions) {
         if (state.left <= 0 || context.terminal.interrupted.aborted) break
         const log = await store.openLog(topic, partition)
         const from = await firstOffset(log, options)

@@ -113,17 +113,21 @@ function emitter(file: string, options: DumpOptions, context: Context): Emit {
   if (options.json) {
     const start = `{"file":${JSON.stringify(file)},"kind":`
     return (kind, facts) => {
-      const fields = Object.entries(facts).map(([key, value]) => `,${JSON.stringify(key)}:${json(value)}`)
+      const fields = known(facts).map(([key, value]) => `,${JSON.stringify(key)}:${json(value)}`)
       return context.out.write(`${start}${JSON.stringify(kind)}${fields.join('')}}\n`)
     }
   }
   let first = true
   return (kind, facts) => {
-    const shown = Object.entries(facts).map(([key, value]) => `${key}=${plain(value)}`)
+    const shown = known(facts).map(([key, value]) => `${key}=${plain(value)}`)
     const head = first ? `${file}\n` : ''
     first = false
     return context.out.write(`${head}  ${kind} ${shown.join(' ')}\n`)
   }
+}
+
+function known(facts: Record<string, unknown>): [string, unknown][] {
+  return Object.entries(facts).filter(([, value]) => value !== undefined)
 }
 
 /** Integers that a number does not hold are bigints; those are never inside something else. */

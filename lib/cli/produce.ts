@@ -153,10 +153,11 @@ class LineProducer {
         : error
     }
     let gathering = this.#gathering.get(partition)
-    // Records that fit one by one must not be refused together.
-    if (gathering !== undefined && gathering.bytes + record.bytes > this.#batchBytes) {
+    // Records that fit one by one must not be refused together. A record without a key may then go elsewhere.
+    while (gathering !== undefined && gathering.bytes + record.bytes > this.#batchBytes) {
       await this.#send(partition)
-      gathering = undefined
+      partition = this.#partitionFor(record)
+      gathering = this.#gathering.get(partition)
     }
     if (gathering === undefined) {
       gathering = { records: [], firstLine: number, bytes: HEADER_BYTES }

@@ -107,8 +107,13 @@ function parseTimestamp(given: unknown, text: string): number | bigint | undefin
   if (typeof given !== 'number' || !Number.isInteger(given))
     throw new TypeError('has a timestamp that is no whole number of milliseconds')
   if (Number.isSafeInteger(given)) return given
-  // JSON.parse has rounded it. A quote inside a JSON string is escaped, so this finds the field itself.
-  const exact = /(?<!\\)"timestamp"\s*:\s*(-?\d+)\s*[,}]/.exec(text)?.[1]
-  if (exact === undefined) throw new TypeError('has a timestamp that cannot be read exactly; write it as plain digits')
-  return BigInt(exact)
+  // JSON.parse has rounded it. A quote inside a JSON string is escaped, so this finds fields only.
+  const found = [...text.matchAll(/(?<!\\)"timestamp"\s*:\s*(-?\d+)\s*[,}]/g)].map(match => match[1] as string)
+  const exact = new Set(found.filter(digits => Number(digits) === given))
+  const [digits] = exact
+  if (digits === undefined || exact.size > 1)
+    throw new TypeError('has a timestamp that cannot be read exactly; write it as plain digits, once')
+  const timestamp = BigInt(digits)
+  if (BigInt.asIntN(64, timestamp) !== timestamp) throw new TypeError('has a timestamp beyond 64 bits')
+  return timestamp
 }
