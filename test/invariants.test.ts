@@ -330,7 +330,7 @@ t.test('a sync that fails poisons the log: nothing is appended or synced any mor
     throw fails('EIO')
   }
   await t.rejects(log.append([{ value: 'b' }]), { code: 'SYNC_FAILED' })
-  await t.rejects(log.append([{ value: 'c' }]), { code: /^(LOG_POISONED|SYNC_FAILED)$/ })
+  await t.rejects(log.append([{ value: 'c' }]), { code: 'LOG_POISONED' })
   t.equal(syncs, 1)
   t.equal((await log.read(0)).nextOffset, 1)
   t.match(await watermarkIn(fs), { syncFailed: true, offset: 1 })
