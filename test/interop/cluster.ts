@@ -141,6 +141,13 @@ export class Cluster {
     await this.#transactions(label)
   }
 
+  /** Has the broker delete the first hundred records that are still there. */
+  async trim(): Promise<void> {
+    const model = this.model('segments')
+    const before = model.expected('read_uncommitted')[100]!.offset
+    model.startAt(await this.agent.deleteRecords(this.broker.bootstrap, model.name, before))
+  }
+
   async #transactions(label: string): Promise<void> {
     if (this.#transactionOpen) {
       // By coming back, the producer has its earlier transaction aborted.

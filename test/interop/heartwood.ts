@@ -71,8 +71,16 @@ export async function differencesBeside(cluster: Cluster): Promise<string[]> {
       for (const isolation of ['read_uncommitted', 'read_committed'] as const) {
         const theirs = await cluster.agent.listOffsets(cluster.broker.bootstrap, name, isolation, queries)
         const ours = await Promise.all(queries.map(query => answer(log, query, isolation)))
-        if (JSON.stringify(ours) !== JSON.stringify(theirs)) {
-          found.push(`${label} ${isolation}: ListOffsets ${JSON.stringify(ours)}, the broker ${JSON.stringify(theirs)}`)
+        // A broker looks into the first segment that has a timestamp so late, and there alone. When its records have
+        // been deleted, but not yet the file, it finds nothing; that is no answer to copy.
+        const wrong = ours.filter((row, index) => {
+          const blind = log.logStartOffset > 0 && theirs[index]![1] === null
+          return !blind && JSON.stringify(row) !== JSON.stringify(theirs[index])
+        })
+        if (wrong.length > 0) {
+          found.push(
+            `${label} ${isolation}: ListOffsets ${JSON.stringify(wrong)}, the broker ${JSON.stringify(theirs)}`
+          )
         }
       }
     }
@@ -118,6 +126,13 @@ export class HeartwoodWriter {
     const wrong = [...(await this.#readyMade(store)), ...(await this.#idempotence(store, label))]
     await this.#transactions(store, label)
     return wrong
+  }
+
+  /** Deletes the first thirty records that are still there. */
+  async trim(store: Store): Promise<void> {
+    const model = this.#cluster.model('plain')
+    const log = await openPartition(store, 'plain')
+    model.startAt(await log.deleteRecordsBefore(model.expected('read_uncommitted')[30]!.offset))
   }
 
   /** Many appends at once, whose offsets are in the order of the calls. */
