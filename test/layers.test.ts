@@ -47,14 +47,7 @@ const EXCEPTIONS: Record<string, { uses: string[]; because: string }> = {
   'store/open-file-limit.ts': { uses: ['node:fs'], because: 'reads the limit of open files from /proc, once' }
 }
 
-const TIME_AND_CHANCE = [
-  'Date.now',
-  'Math.random',
-  'performance.now',
-  'process.hrtime',
-  'setTimeout',
-  'setInterval'
-]
+const TIME_AND_CHANCE = ['Date.now', 'Math.random', 'performance.now', 'process.hrtime', 'setTimeout', 'setInterval']
 
 interface Source {
   /** Below lib/, with forward slashes: `log/reader.ts`. */
