@@ -84,7 +84,7 @@ async function checkFiles(context: PlanContext, manifest: Manifest): Promise<voi
   const what = kind === 'missing' ? 'is missing' : `is ${kind} than it was when it was closed`
   const message =
     `${logPath(dir, baseOffset)} ${what}; no record was changed. ` +
-    'Restore the file, or see "heartwood verify --repair" for what can be saved.'
+    'Restore the file from a backup, or open with onCorruption "read-prefix" to read what is sound in front of it.'
   throw new LogError('CORRUPT_LOG', message, { segment: baseOffset, position, fromOffset, toOffset })
 }
 
@@ -414,7 +414,7 @@ function endsBelow(
   const path = logPath(dir, details.segment)
   const message =
     `${path} ends at offset ${details.fromOffset}, but everything up to ${details.toOffset} was synced once. ` +
-    'Restore the file, or see "heartwood verify --repair" for what can be saved.'
+    'Restore the file from a backup, or open with onCorruption "read-prefix" to read what is sound in front of it.'
   return new LogError('CORRUPT_LOG', message, details)
 }
 
@@ -433,7 +433,7 @@ function damaged(
   const message =
     `${logPath(dir, segment)} is damaged at byte ${damage.position}: ${damage.reason}. ` +
     `Records from offset ${fromOffset}${upTo} are concerned; no record was changed. ` +
-    'Restore the file, or see "heartwood verify --repair" for what can be saved.'
+    'Restore the file from a backup, or open with onCorruption "read-prefix" to read what is sound in front of it.'
   return new LogError('CORRUPT_LOG', message, { segment, position: damage.position, fromOffset, toOffset })
 }
 

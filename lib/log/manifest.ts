@@ -14,7 +14,7 @@
  *     heartwood-manifest 1
  *     segment 0 16384 217 whole
  *     segment 217 - - whole
- *     crc 5d0c1f8a
+ *     crc 4f2cbad0
  *
  * Invariants:
  *   M1  Bases strictly increase; a closed segment's next offset is at or below the next base.

@@ -209,7 +209,7 @@ export class Reader {
   #corrupt(segment: Segment, position: number, reason: string, offset: number): LogError {
     return new LogError(
       'CORRUPT_LOG',
-      `${segment.path}: the batch at byte ${position} is damaged (${reason}). Reading stops here; "heartwood verify" tells how much is lost.`,
+      `${segment.path}: the batch at byte ${position} is damaged (${reason}). Reading stops here; "heartwood dump" shows what is sound behind it.`,
       { segment: segment.baseOffset, position, offset }
     )
   }

@@ -109,7 +109,9 @@ export class Writer {
 
   /** True if a drain would find something to do. */
   get isDue(): boolean {
-    return this.blockedBy === undefined && (this.#writeDue(false) || this.#syncDue(false))
+    // A full disk has refused all who waited; whoever waits now came later, and is owed another try.
+    if (this.blockedBy !== undefined) return this.syncedAcks.length > 0 || this.writtenAcks.length > 0
+    return this.#writeDue(false) || this.#syncDue(false)
   }
 
   #writeDue(all: boolean): boolean {
