@@ -24,7 +24,7 @@ interface Input {
 }
 
 const file = process.argv[2]
-const input = file === undefined ? await places() : await linesOf(file)
+const input = file === undefined ? await places() : await linesOf(file).catch(notReadable)
 const dir = await mkdtemp(join(tmpdir(), 'heartwood-'))
 console.log(`${input.title}\ninto a new store in ${dir}\n`)
 
@@ -137,6 +137,11 @@ async function linesOf(path: string): Promise<Input> {
         yield { value }
     }
   }
+}
+
+function notReadable(error: unknown): never {
+  console.error(`npm start: ${(error as Error).message}: give the path of a text file, or none`)
+  process.exit(1)
 }
 
 async function showFiles(folder: string): Promise<void> {

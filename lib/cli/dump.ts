@@ -69,7 +69,9 @@ async function filesOf(path: string): Promise<string[]> {
   if (stat.kind === 'file') return [path]
   // Reading a pipe or a device might never end.
   if (stat.kind !== 'directory') throw new LogError('INVALID_REQUEST', `${path} is neither a file nor a folder`)
-  const entries = await fs.readDirectory(path)
+  const entries = await fs.readDirectory(path).catch((error: unknown) => {
+    throw toLogError(error, 'list', path)
+  })
   const names = entries.filter(entry => entry.kind === 'file' && isDumpable(entry.name)).map(entry => entry.name)
   const files = names.sort().map(name => `${path}/${name}`)
   // A data directory: its partitions too.
