@@ -222,6 +222,20 @@ export class LogEngine implements StreamSource {
     this.#kick()
   }
 
+  /** What no append should wait for: see `PartitionLog.upkeep`. */
+  async upkeep(): Promise<void> {
+    const { state, parts } = this
+    if (parts.readOnly || state.condition !== 'open') return
+    await this.#turn.run(async () => {
+      if (state.condition !== 'open') return
+      const now = parts.clock.now()
+      // Both views of the producers forget the same ones: neither has an open transaction of theirs.
+      for (const producers of [state.producers, state.acceptedProducers])
+        producers.removeExpired(now, state.config.producerIdExpirationMs)
+      await this.#writer.flushIndexes()
+    })
+  }
+
   assertNotClosed(): void {
     if (this.isClosed) throw new LogError('LOG_CLOSED', `${this.parts.name} is closed. Open it again to go on.`)
   }

@@ -314,6 +314,11 @@ export class PartitionLog implements AsyncDisposable {
     await this.#engine.reached(last, 'synced')
   }
 
+  /** Forgets idempotent producers that have been silent for long, and writes index entries out. A store does it every minute. */
+  upkeep(): Promise<void> {
+    return this.#engine.upkeep()
+  }
+
   /** Closes the active segment, if it holds anything, and begins a new one. */
   async roll(): Promise<void> {
     await this.#engine.alone(() => this.#engine.keeper.roll(this.#engine.state.logEndOffset, 'asked'))

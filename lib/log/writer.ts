@@ -31,6 +31,8 @@ import type { SealedBatch } from './tail.ts'
 
 /** One write is at most this large, so that a group's latency and the memory it holds stay bounded. */
 const MAX_GROUP_BYTES = 4 * MiB
+/** A reader elsewhere scans about this much of the active segment at most. */
+const INDEX_FLUSH_BYTES = 4 * MiB
 
 export interface WriterHooks {
   /** Closes the active segment and begins a new one at `baseOffset`; its name is durable when this resolves. */
@@ -60,6 +62,7 @@ export class Writer {
   readonly writtenAcks = new AckQueue()
   readonly syncedAcks = new AckQueue()
   #lastWritten: WrittenMark | undefined
+  #unindexedBytes = 0
   /** Why the last group could not be written, under `buffered`: appends beyond the bound fail with it. */
   blockedBy: LogError | undefined
 
@@ -96,7 +99,17 @@ export class Writer {
       if (this.#syncDue(all && !this.#arena.hasWork)) {
         if (!(await this.#sync())) return
       }
+      if (this.#unindexedBytes >= INDEX_FLUSH_BYTES) await this.flushIndexes()
     }
+  }
+
+  /** Index entries go to their files now and then, for readers in other processes. Inside the log's turn. */
+  async flushIndexes(): Promise<void> {
+    this.#unindexedBytes = 0
+    // They are in memory still, and go with the next attempt; the log itself needs none of it.
+    await this.#state.active.flushIndexes().catch((error: unknown) => {
+      this.#metrics.failed(toLogError(error, 'write the indexes of', this.#state.active.path))
+    })
   }
 
   /** Makes what was appended visible as sealed; under `buffered` that is what readers see. */
@@ -237,6 +250,7 @@ export class Writer {
     }
     this.#arena.written(group)
     this.#flush.wrote(records, bytes)
+    this.#unindexedBytes += bytes
     this.#metrics.groupWritten(group.length, records, bytes)
     state.advanced()
     this.writtenAcks.passed(state.writtenOffset)

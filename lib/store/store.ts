@@ -394,6 +394,7 @@ export class Store implements AsyncDisposable {
 
   async #checkpoint(): Promise<void> {
     if (this.readOnly) return
+    for (const { log } of this.#table.slots()) await log?.upkeep()
     this.#table.noteOffsets()
     try {
       for (const directory of this.#directories) await directory.saveCheckpoints()
