@@ -175,7 +175,7 @@ t.test('a follower of committed records wakes when the transaction is decided', 
 })
 
 t.test('under "buffered" a full disk keeps what was acknowledged, and gives no chunk of it away', async t => {
-  const arena = new ArenaPool({ maxRetainedBytes: 0 })
+  const arena = new ArenaPool({ maxRetainedBytes: 256 * KiB })
   const { fs, shared, log } = await memoryLog(
     { durability: 'buffered', flushMessages: 20, flushMs: 1000, segmentBytes: 2 * KiB },
     arena
@@ -189,7 +189,10 @@ t.test('under "buffered" a full disk keeps what was acknowledged, and gives no c
   for (let i = 0; i < 20; i += 1) await append(i)
   await turns()
   t.ok(log.writtenOffset > 0 && log.writtenOffset < 20, `${log.writtenOffset} written`)
+  // Enough for all that is written to be evicted, and then a log that takes a chunk of the same size.
   for (let i = 0; i < 200; i += 1) await other.append([{ value: 'x'.repeat(1000) }])
+  const third = await openLog('/data', { shared, dir: '/data/v-0', config: { durability: 'none' } })
+  await third.append([{ value: 'y'.repeat(30_000) }])
   fs.onCall = undefined
   for (let i = 20; i < 40; i += 1) await append(i)
   await log.sync()
@@ -199,6 +202,7 @@ t.test('under "buffered" a full disk keeps what was acknowledged, and gives no c
     Array.from({ length: 40 }, (_, i) => i)
   )
   await other.close()
+  await third.close()
   t.same(await log.close(), { clean: true })
 })
 
