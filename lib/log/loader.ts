@@ -199,7 +199,8 @@ class Loader {
       dir,
       bases: listing.bases,
       clean: this.#options.clean,
-      recoveryPoint: this.#options.recoveryPoint ?? 0,
+      // A cut lowers the watermark durably before it begins, but not the directory's checkpoint.
+      recoveryPoint: Math.min(this.#options.recoveryPoint ?? 0, watermark?.offset ?? Number.POSITIVE_INFINITY),
       compacted: isCompacted(config),
       watermark,
       manifest: this.#manifest,
