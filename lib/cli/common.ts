@@ -25,11 +25,16 @@ export async function withStore<T>(
   work: (store: Store) => Promise<T>
 ): Promise<T> {
   const store = await Store.open(dirs, options)
+  let result: T
   try {
-    return await work(store)
-  } finally {
-    await store.close()
+    result = await work(store)
+  } catch (error) {
+    // What went wrong first says how much was written; closing may fail for the same reason, a full disk.
+    await store.close().catch(() => {})
+    throw error
   }
+  await store.close()
+  return result
 }
 
 /** The partitions of a topic, ascending; all of them, or the one asked for. */
