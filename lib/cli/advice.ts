@@ -5,7 +5,6 @@ const ADVICE: Partial<Readonly<Record<ErrorCode, string>>> = {
   NOT_A_DATA_DIRECTORY: 'Check --dir; "heartwood topics create NAME" makes a new directory',
   UNKNOWN_TOPIC_OR_PARTITION: '"heartwood topics list" shows what is there',
   TOPIC_ALREADY_EXISTS: 'Choose another name, or change it with "heartwood topics alter"',
-  LOCKED: 'Commands that only read work beside it',
   CORRUPT_LOG: '"heartwood dump" shows the file, damage included',
   CORRUPT_FILE: '"heartwood dump" shows the file, damage included',
   CORRUPT_MESSAGE: '"heartwood dump" shows the file, damage included',
