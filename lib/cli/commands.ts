@@ -77,100 +77,114 @@ const partition = {
 const topicName = { type: 'string', demandOption: true, describe: 'name of the topic' } as const
 
 function defineTopics(parser: Argv, chosen: Choose): void {
-  parser.command('topics', 'create, list, describe, alter and delete topics', topics =>
-    topics
-      .command(
-        'create <topic>',
-        'create a topic',
-        y =>
-          withJson(withDir(y.positional('topic', topicName)))
-            .option('partitions', {
-              type: 'string',
-              default: '1',
-              requiresArg: true,
-              coerce: wholeNumber('--partitions', 1),
-              describe: 'how many'
-            })
-            .option('replication-factor', {
-              type: 'string',
-              default: '1',
-              requiresArg: true,
-              coerce: wholeNumber('--replication-factor'),
-              describe: 'always 1 here'
-            })
-            .option('config', config)
-            .example('$0 topics create orders --dir data --partitions 3 --config segment.bytes=1048576', ''),
-        a =>
-          chosen(context =>
-            createTopic(
-              { ...a, partitions: Number(a.partitions), replicationFactor: Number(a.replicationFactor) },
-              context
-            )
-          )
+  parser.command('topics', 'create, list, describe, alter and delete topics', topics => {
+    for (const define of [defineCreate, defineLooking, defineAlter, defineDelete, defineHandOver])
+      define(topics, chosen)
+    return topics.demandCommand(1, 'topics takes create, list, describe, alter, delete or hand-over')
+  })
+}
+
+function defineCreate(topics: Argv, chosen: Choose): Argv {
+  return topics.command(
+    'create <topic>',
+    'create a topic',
+    y =>
+      withJson(withDir(y.positional('topic', topicName)))
+        .option('partitions', {
+          type: 'string',
+          default: '1',
+          requiresArg: true,
+          coerce: wholeNumber('--partitions', 1),
+          describe: 'how many'
+        })
+        .option('replication-factor', {
+          type: 'string',
+          default: '1',
+          requiresArg: true,
+          coerce: wholeNumber('--replication-factor'),
+          describe: 'always 1 here'
+        })
+        .option('config', config)
+        .example('$0 topics create orders --dir data --partitions 3 --config segment.bytes=1048576', ''),
+    a =>
+      chosen(context =>
+        createTopic({ ...a, partitions: Number(a.partitions), replicationFactor: Number(a.replicationFactor) }, context)
       )
-      .command(
-        'list',
-        'list topics',
-        y =>
-          withJson(withDir(y))
-            .option('internal', { type: 'boolean', default: false, describe: "also Kafka's own" })
-            .example('$0 topics create orders --dir data', '')
-            .example('$0 topics list --dir data', ''),
-        a => chosen(context => listTopics(a, context))
-      )
-      .command(
-        'describe [topic]',
-        'offsets, settings and sizes of topics',
-        y =>
-          withJson(withDir(y.positional('topic', { type: 'string', describe: 'only this topic' })))
-            .option('internal', { type: 'boolean', default: false, describe: "also Kafka's own" })
-            .example('$0 topics create orders --dir data', '')
-            .example('$0 topics describe orders --dir data --json', ''),
-        a => chosen(context => describeTopics({ ...a, topic: a.topic }, context))
-      )
-      .command(
-        'alter <topic>',
-        'change settings, add partitions',
-        y =>
-          withJson(withDir(y.positional('topic', topicName)))
-            .option('config', config)
-            .option('delete-config', { ...config, describe: 'a setting to take back to its default' })
-            .option('partitions', {
-              type: 'string',
-              requiresArg: true,
-              coerce: wholeNumber('--partitions', 1),
-              describe: 'new number of partitions'
-            })
-            .example('$0 topics create orders --dir data', '')
-            .example('$0 topics alter orders --dir data --config retention.ms=604800000', ''),
-        a => chosen(context => alterTopic({ ...a, partitions: a.partitions }, context))
-      )
-      .command(
-        'delete <topic>',
-        'delete a topic and its records',
-        y =>
-          withJson(withDir(y.positional('topic', topicName)))
-            .example('$0 topics create orders --dir data', '')
-            .example('$0 topics delete orders --dir data', ''),
-        a => chosen(context => deleteTopic(a, context))
-      )
-      .command(
-        'hand-over <topic>',
-        'give a topic to a stopped broker that has an empty topic of that name',
-        y =>
-          withJson(withDir(y.positional('topic', topicName)))
-            .option('to', {
-              type: 'string',
-              demandOption: true,
-              requiresArg: true,
-              describe: "the broker's data directory"
-            })
-            .example(SOMETHING_TO_READ, '')
-            .example('$0 topics create orders --dir broker', '')
-            .example('$0 topics hand-over orders --dir data --to broker', ''),
-        a => chosen(context => handOver(a, context))
-      )
-      .demandCommand(1, 'topics takes create, list, describe, alter, delete or hand-over')
+  )
+}
+
+function defineLooking(topics: Argv, chosen: Choose): Argv {
+  return topics
+    .command(
+      'list',
+      'list topics',
+      y =>
+        withJson(withDir(y))
+          .option('internal', { type: 'boolean', default: false, describe: "also Kafka's own" })
+          .example('$0 topics create orders --dir data', '')
+          .example('$0 topics list --dir data', ''),
+      a => chosen(context => listTopics(a, context))
+    )
+    .command(
+      'describe [topic]',
+      'offsets, settings and sizes of topics',
+      y =>
+        withJson(withDir(y.positional('topic', { type: 'string', describe: 'only this topic' })))
+          .option('internal', { type: 'boolean', default: false, describe: "also Kafka's own" })
+          .example('$0 topics create orders --dir data', '')
+          .example('$0 topics describe orders --dir data --json', ''),
+      a => chosen(context => describeTopics({ ...a, topic: a.topic }, context))
+    )
+}
+
+function defineAlter(topics: Argv, chosen: Choose): Argv {
+  return topics.command(
+    'alter <topic>',
+    'change settings, add partitions',
+    y =>
+      withJson(withDir(y.positional('topic', topicName)))
+        .option('config', config)
+        .option('delete-config', { ...config, describe: 'a setting to take back to its default' })
+        .option('partitions', {
+          type: 'string',
+          requiresArg: true,
+          coerce: wholeNumber('--partitions', 1),
+          describe: 'new number of partitions'
+        })
+        .example('$0 topics create orders --dir data', '')
+        .example('$0 topics alter orders --dir data --config retention.ms=604800000', ''),
+    a => chosen(context => alterTopic({ ...a, partitions: a.partitions }, context))
+  )
+}
+
+function defineDelete(topics: Argv, chosen: Choose): Argv {
+  return topics.command(
+    'delete <topic>',
+    'delete a topic and its records',
+    y =>
+      withJson(withDir(y.positional('topic', topicName)))
+        .example('$0 topics create orders --dir data', '')
+        .example('$0 topics delete orders --dir data', ''),
+    a => chosen(context => deleteTopic(a, context))
+  )
+}
+
+function defineHandOver(topics: Argv, chosen: Choose): Argv {
+  return topics.command(
+    'hand-over <topic>',
+    'give a topic to a stopped broker that has an empty topic of that name',
+    y =>
+      withJson(withDir(y.positional('topic', topicName)))
+        .option('to', {
+          type: 'string',
+          demandOption: true,
+          requiresArg: true,
+          describe: "the broker's data directory"
+        })
+        .example(SOMETHING_TO_READ, '')
+        .example('$0 topics create orders --dir broker', '')
+        .example('$0 topics hand-over orders --dir data --to broker', ''),
+    a => chosen(context => handOver(a, context))
   )
 }
 
