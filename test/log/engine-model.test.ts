@@ -8,6 +8,7 @@ import { BatchView } from '../../lib/record/batch-view.ts'
 import { openLog } from '../helpers/logs.ts'
 import { ManualClock } from '../helpers/manual-clock.ts'
 import { memoryFolder } from '../helpers/partition-folder.ts'
+import { IS_LONG_RUN, SEED } from '../helpers/seed.ts'
 
 interface ModelRecord {
   readonly value: string
@@ -289,12 +290,14 @@ function equal(found: unknown, wanted: unknown, what: string): void {
 }
 
 for (const [index, durability] of (['batch', 'interval', 'none', 'buffered'] as const).entries()) {
-  t.test(`under "${durability}" any sequence of operations leaves what a plain list has`, async t => {
+  t.test(`under "${durability}" any sequence of operations leaves what a plain list has (seed ${SEED})`, async t => {
     await fc.assert(
       fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 60 }), operations =>
         new Run(durability).run(operations)
       ),
-      { numRuns: 120, seed: 1000 + index, interruptAfterTimeLimit: 5000 }
+      IS_LONG_RUN
+        ? { numRuns: 3000, seed: SEED + index, interruptAfterTimeLimit: 20_000 }
+        : { numRuns: 120, seed: 1000 + index, interruptAfterTimeLimit: 5000 }
     )
     t.pass()
   })

@@ -184,8 +184,12 @@ t.test('a damaged index entry costs time, never records; damage in the log is to
   await writeFile(index, bytes)
   const log = await openLog(dir, { clean: true, recoveryPoint: 2000 })
   t.teardown(() => log.close())
-  t.same(await valuesOf(log.records({ from: 0 })), Array.from({ length: 2000 }, (_, i) => `value-${i}`))
-  for (let offset = 0; offset < 600; offset += 7) t.equal((await valuesOf(log.records({ from: offset, to: offset + 1 })))[0], `value-${offset}`)
+  t.same(
+    await valuesOf(log.records({ from: 0 })),
+    Array.from({ length: 2000 }, (_, i) => `value-${i}`)
+  )
+  for (let offset = 0; offset < 600; offset += 7)
+    t.equal((await valuesOf(log.records({ from: offset, to: offset + 1 })))[0], `value-${offset}`)
 
   const segment = join(dir, 't-0', '00000000000000000000.log')
   const content = await readFile(segment)

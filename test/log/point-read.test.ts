@@ -59,7 +59,8 @@ t.test('a lookup by offset is one read of at most two index intervals and two ba
     const { batches } = await log.read(offset, { maxBytes: 1 })
     const batch = new BatchView(batches)
     t.ok(batch.baseOffset <= offset && offset <= batch.lastOffset && batches.length === batch.size)
-    if (fs.reads !== 1 || fs.bytes > 2 * (indexIntervalBytes + batch.size)) t.fail(`${fs.reads} reads, ${fs.bytes} bytes for offset ${offset}`)
+    if (fs.reads !== 1 || fs.bytes > 2 * (indexIntervalBytes + batch.size))
+      t.fail(`${fs.reads} reads, ${fs.bytes} bytes for offset ${offset}`)
   }
 })
 

@@ -4,12 +4,12 @@ import { compress, decompress, decompressStream } from '../../../lib/record/comp
 import { decompressLz4 } from '../../../lib/record/compression/lz4.ts'
 import { lz4BlockCodec } from '../../../lib/record/compression/lz4-codec.ts'
 import { decompressZstd, zstdEngine } from '../../../lib/record/compression/zstd.ts'
+import { IS_LONG_RUN, SEED } from '../../helpers/seed.ts'
 import { COMPRESSING, lines, randomFrom } from './samples.ts'
 
 /** More in the fuzz lane. */
-const ROUNDS = Number(process.env['ROUNDS'] ?? 5_000)
+const ROUNDS = IS_LONG_RUN ? 30_000 : 5_000
 const MAX_BYTES = 1024 * 1024
-const SEED = Number(process.env['SEED'] ?? 1)
 
 /** One to four bytes changed; sometimes cut off or doubled. */
 function mutated(payload: Buffer, random: (below: number) => number): Buffer {
