@@ -29,7 +29,7 @@ export async function offsetForTimestamp(
     if (largest === undefined || BigInt(largest) < nearest(wanted)) continue
     const from = Math.max(await segment.offsetBeforeTimestamp(Number(wanted)), state.logStartOffset)
     const to = Math.min(bound, segments[i + 1]?.baseOffset ?? bound)
-    const found = await firstAtOrAfter(reader, from, to, wanted)
+    const found = await firstAtOrAfter(reader, { from, to, least: state.logStartOffset }, wanted)
     if (found !== undefined) return found
   }
   return undefined
@@ -53,10 +53,13 @@ export async function offsetOfMaxTimestamp(state: LogState, reader: Reader): Pro
   return firstInBatch(batch, batch.maxTimestampExact, state.logStartOffset)
 }
 
+/**
+ * Looks in the batches from the one that holds `from` up to `to`, exclusive. The index names a batch by its last
+ * offset, so records of that batch below `from` count too, down to `least`.
+ */
 async function firstAtOrAfter(
   reader: Reader,
-  from: number,
-  to: number,
+  { from, to, least }: { from: number; to: number; least: number },
   wanted: bigint
 ): Promise<TimestampedOffset | undefined> {
   let offset = from
@@ -67,7 +70,7 @@ async function firstAtOrAfter(
       const batch = new BatchView(result.batches, at)
       at = batch.end
       if (batch.maxTimestampExact < wanted) continue
-      const found = firstInBatch(batch, wanted, from)
+      const found = firstInBatch(batch, wanted, least)
       if (found !== undefined) return found.offset < to ? found : undefined
     }
     offset = result.nextOffset
