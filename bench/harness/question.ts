@@ -25,6 +25,11 @@ export interface Row {
   /** Names of engines in bench/engines, in the order of the table. */
   readonly contestants: readonly string[]
   readonly goals?: readonly Goal[]
+  /**
+   * About how many bytes a full measurement writes or reads (default 64 MiB): before each one the harness writes and
+   * removes a file of that size (times the scale's factor), see warm.ts. 0: no warming.
+   */
+  readonly warmBytes?: number
   /** Whatever the question's `measure` needs to know about the row. */
   readonly params: Readonly<Record<string, number | string | boolean>>
 }
@@ -84,6 +89,11 @@ export interface Question {
   readonly asks: string
   /** A few sentences for RESULTS.md: what is written and read, what limits it, what order of magnitude to expect. */
   readonly about: string
+  /**
+   * For questions whose rows are points of a curve: the chart then has a line for each contestant in place of bars.
+   * `x` and `y` each name a numeric parameter of the rows, a further figure of `extras`, or `value`, the main figure.
+   */
+  readonly curve?: { readonly x: string; readonly xTitle: string; readonly y?: string; readonly yTitle?: string }
   rows(scale: Scale): readonly Row[]
   /** Fills `context.kept`, once for each row and contestant, in a process of its own that is not measured. */
   prepare?(context: Context): Promise<void>
