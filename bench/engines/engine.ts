@@ -5,11 +5,18 @@
  * A question asks for the sessions it needs; an engine leaves out what it cannot do, and the row leaves the engine out.
  */
 
-/** A record as a question hands it over; the memory belongs to the question and is used again. */
+/**
+ * A record as a question hands it over; the memory belongs to the question and is used again. It comes as bytes and as
+ * text, so that stores of bytes and stores of text are both given what their users would have. Heartwood takes it as
+ * it is; the others pack it in whatever way suits them, inside the clock.
+ */
 export interface Rec {
   readonly key: Uint8Array
   readonly value: Uint8Array
-  readonly headers?: readonly { readonly key: string; readonly value: Uint8Array }[]
+  readonly headers?: readonly (readonly [name: string, value: Uint8Array])[]
+  /** The same as `key` and `value`. */
+  readonly keyText: string
+  readonly valueText: string
 }
 
 /** `written`: in the operating system's hands; `synced`: on the disk, as far as a flush can say. */

@@ -1,0 +1,113 @@
+/** Heartwood as a program uses it: through a store, with default settings but for the durability. */
+import { BatchView, type LogConfig, MiB, type PartitionLog, Store } from '../../lib/index.ts'
+import type { Appender, Engine, Level, PointReader, ScanKind, Scanner } from './engine.ts'
+import { heartwoodVersion } from './load.ts'
+
+const TOPIC = 'bench'
+const DURABILITY = { written: 'none', synced: 'batch' } as const
+/** A limit and no more: an append of 10,000 records of 100 B is above the default, which is Kafka's. */
+const MAX_MESSAGE_BYTES = 16 * MiB
+
+/** The log of the benchmark in `directory`, created on first use. */
+export async function openBenchLog(
+  directory: string,
+  config: Partial<LogConfig> = {}
+): Promise<{ store: Store; log: PartitionLog }> {
+  const store = await Store.open(directory)
+  return { store, log: await store.openLog(TOPIC, 0, { maxMessageBytes: MAX_MESSAGE_BYTES, ...config }) }
+}
+
+async function appender(directory: string, level: Level): Promise<Appender> {
+  const { store, log } = await openBenchLog(directory, { durability: DURABILITY[level] })
+  return {
+    // The acknowledgement says more than `void`; nobody here needs it.
+    append: records => log.append(records) as Promise<unknown> as Promise<void>,
+    close: () => store.close()
+  }
+}
+
+type Tally = { records: number; bytes: number; sum: number }
+
+async function scanPages(log: PartitionLog, tally: Tally): Promise<void> {
+  for await (const page of log.records().pages()) {
+    for (const record of page) {
+      tally.bytes += record.key!.length + record.value!.length
+      tally.sum += record.offset + record.timestamp
+    }
+    tally.records += page.length
+  }
+}
+
+/** The read has checked each batch's CRC, so the cursors need not do it again. */
+async function scanCursor(log: PartitionLog, tally: Tally): Promise<void> {
+  for await (const { batches } of log.batches()) {
+    for (let at = 0; at < batches.length; ) {
+      const batch = new BatchView(batches, at)
+      const cursor = batch.records({ checkCrc: false })
+      let bytes = 0
+      let sum = 0
+      while (cursor.next()) {
+        sum += cursor.offset + cursor.timestamp
+        bytes += cursor.keyEnd - cursor.keyStart + (cursor.valueEnd - cursor.valueStart)
+      }
+      tally.records += batch.recordCount
+      tally.bytes += bytes
+      tally.sum += sum
+      at = batch.end
+    }
+  }
+}
+
+async function scanEager(log: PartitionLog, tally: Tally): Promise<void> {
+  for await (const { batches } of log.batches()) {
+    for (let at = 0; at < batches.length; ) {
+      const batch = new BatchView(batches, at)
+      const cursor = batch.records({ checkCrc: false })
+      while (cursor.next()) {
+        const record = cursor.toRecord()
+        tally.records += 1
+        tally.bytes += record.key!.length + record.value!.length
+        tally.sum += record.offset + record.timestamp
+      }
+      at = batch.end
+    }
+  }
+}
+
+const SCANS = { cursor: scanCursor, lazy: scanPages, eager: scanEager }
+
+async function scanner(directory: string, kind: ScanKind): Promise<Scanner> {
+  const { store, log } = await openBenchLog(directory)
+  return {
+    async scan() {
+      const tally = { records: 0, bytes: 0, sum: 0 }
+      await SCANS[kind](log, tally)
+      if (tally.sum < 0) throw new Error('offsets and timestamps are not negative')
+      return { records: tally.records, bytes: tally.bytes }
+    },
+    close: () => store.close()
+  }
+}
+
+async function pointReader(directory: string): Promise<PointReader> {
+  const { store, log } = await openBenchLog(directory)
+  return {
+    async get(offset) {
+      const { batches } = await log.read(offset, { maxBytes: 1 })
+      const cursor = new BatchView(batches).records({ checkCrc: false })
+      while (cursor.next()) if (cursor.offset === offset) return cursor.value()!.length
+      throw new Error(`offset ${offset} is not in the batch that holds it`)
+    },
+    close: () => store.close()
+  }
+}
+
+export const engine: Engine = {
+  name: 'heartwood',
+  settings: level =>
+    `Store.openLog, heartwood.durability=${DURABILITY[level]}, max.message.bytes=${MAX_MESSAGE_BYTES} (a limit only), otherwise defaults: CRC, indexes, producer state and recovery point are kept`,
+  version: heartwoodVersion,
+  appender,
+  scanner,
+  pointReader
+}
