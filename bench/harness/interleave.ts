@@ -39,8 +39,14 @@ export interface Step {
 
 /** How many steps `measureRows` takes if nothing fails. */
 export function stepCount(plan: Plan): number {
-  const perContestant = plan.rounds + (plan.question.prepare === undefined ? 0 : 1)
-  return plan.rows.reduce((sum, { contestants }) => sum + contestants.length * perContestant, 0)
+  const preparations = plan.question.prepare === undefined ? 0 : 1
+  const stepsOf = (row: Row): number => roundsOf(row, plan.rounds) + preparations
+  return plan.rows.reduce((sum, { row, contestants }) => sum + contestants.length * stepsOf(row), 0)
+}
+
+/** A row may say in its parameters that fewer rounds do: where nothing varies, or one takes minutes. */
+export function roundsOf({ params }: Pick<Row, 'params'>, rounds: number): number {
+  return Math.min(rounds, Number(params['rounds'] ?? rounds))
 }
 
 /** Rotates to the left: in round 1 nothing, in round 2 the second comes first. */
@@ -56,7 +62,7 @@ export async function measureRows(plan: Plan, observer: Observer): Promise<RowOu
     const runs = contestants.map(name => new ContestantRun(plan, row, name, observer))
     try {
       for (const run of runs) await run.prepare()
-      for (let round = 1; round <= plan.rounds; round++)
+      for (let round = 1; round <= roundsOf(row, plan.rounds); round++)
         for (const run of rotated(runs, round - 1)) await run.measure(round)
     } finally {
       for (const run of runs) await run.removeKept()
@@ -124,7 +130,8 @@ class ContestantRun {
   }
 
   async #run(task: Task['task'], round: number | undefined): Promise<Answer> {
-    const { question, module, scale, rounds, timeLimitMs, interrupted } = this.#plan
+    const { question, module, scale, timeLimitMs, interrupted } = this.#plan
+    const rounds = roundsOf(this.#row, this.#plan.rounds)
     const step: Step = { question: question.name, row: this.#row, contestant: this.#name, round, rounds }
     this.#observer.started(step)
     await mkdir(this.#directory)

@@ -40,9 +40,9 @@ export function renderTable({ head, lines }: Table): string {
 }
 
 /** `P1 >= 0.8 x ceiling: reached, 0.91 (0.88 to 0.93)`. */
-export function describeVerdict(verdict: Verdict, rounds: number): string {
+export function describeVerdict(verdict: Verdict, { few: tooFew }: { readonly few: boolean }): string {
   const { stands, measured } = verdict
-  const few = rounds < 5 && measured !== undefined ? '; a goal is judged by five rounds or more' : ''
+  const few = tooFew && measured !== undefined ? '; a goal is judged by five rounds or more' : ''
   const result = measured === undefined ? '' : `, ${measuredText(verdict, measured)}`
   return `${verdict.goal.name} ${aim(verdict)}: ${stands}${result}${few}`
 }
@@ -62,7 +62,9 @@ export function aim({ goal, better, against }: Verdict): string {
 
 /** Under the table: goals, settings with versions, notes, and who is not there and why. */
 export function footLines(question: string, row: RowOutcome, rounds: number): string[] {
-  const lines = row.goals.map(goal => describeVerdict(judge(question, row, goal), rounds))
+  // A row that asks for fewer rounds is judged by those.
+  const few = rounds < Math.min(5, Number(row.params['rounds'] ?? 5))
+  const lines = row.goals.map(goal => describeVerdict(judge(question, row, goal), { few }))
   for (const contestant of row.contestants) {
     const { name, version, settings, notes, state, reason } = contestant
     const title = version === undefined ? name : `${name} ${version}`
