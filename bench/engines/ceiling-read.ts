@@ -34,12 +34,13 @@ function readOffset(bytes: Buffer, at: number): number {
   return bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4)
 }
 
-function checkCrc(bytes: Buffer, start: number, end: number): void {
+/** One native call. @throws {Error} */
+export function checkCrc(bytes: Buffer, start: number, end: number): void {
   if (crc32c(bytes.subarray(start + CRC_FROM, end)) !== bytes.readUInt32BE(start + CRC_AT)) throw new Error('bad CRC')
 }
 
 /** Positions of one record's parts, overwritten by each `next`. Believes what it reads. */
-class BareCursor {
+export class BareCursor {
   bytes: Buffer = Buffer.alloc(0)
   offset = 0
   timestamp = 0
@@ -276,7 +277,7 @@ function tableOf(directory: string): BatchTable {
 }
 
 /** The last batch that begins at or below `offset`. */
-function find(baseOffsets: readonly number[], offset: number): number {
+export function find(baseOffsets: readonly number[], offset: number): number {
   let low = 0
   let high = baseOffsets.length
   while (low < high) {
