@@ -52,10 +52,14 @@ export class LargeLog {
     if (this.batchBytes <= 4096) throw new TypeError(`batches of ${this.batchBytes} bytes; needed are more than 4,096`)
   }
 
+  get batchCount(): number {
+    const { closedSegments, activeBatches } = this.plan
+    return closedSegments * this.batchesPerSegment + activeBatches
+  }
+
   /** Bytes of all .log files, holes included. */
   get bytes(): number {
-    const { closedSegments, activeBatches } = this.plan
-    return (closedSegments * this.batchesPerSegment + activeBatches) * this.batchBytes
+    return this.batchCount * this.batchBytes
   }
 
   /** The n-th batch of the log. */
