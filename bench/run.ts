@@ -1,7 +1,8 @@
 /** The bench suite: `npm run bench -- append scan --dir /mnt/disk`. See README.md, "Bench suite". */
 import { constants } from 'node:os'
+import { join } from 'node:path'
 import { runCommandLine } from './harness/command-line.ts'
-import { benchFolder } from './harness/questions.ts'
+import { benchFolder, projectRoot } from './harness/questions.ts'
 
 // The first signal ends the measurement that runs and lets the scratch folder be removed; a second one ends us at once.
 const interruption = new AbortController()
@@ -13,11 +14,14 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   })
 
 const { stdout, stderr } = process
+// Whoever stops reading does not stop the run: the scratch folder has still to be removed.
+for (const stream of [stdout, stderr]) stream.on('error', () => {})
 runCommandLine(process.argv.slice(2), {
   stdout,
   stderr,
   interrupted: interruption.signal,
-  questionFolder: benchFolder
+  questionFolder: benchFolder,
+  resultsFolder: join(projectRoot, 'bench')
 }).then(
   status => {
     process.exitCode = signalled === undefined ? status : 128 + constants.signals[signalled]

@@ -8,11 +8,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { measureRows, type Plan, stepCount } from './interleave.ts'
-import { factLines, type MachineFacts, machineFacts } from './machine.ts'
+import { type Facts, factLines, gatherFacts } from './machine.ts'
 import { isRival, type Section } from './outcome.ts'
 import { type Progress, showProgress } from './progress.ts'
 import type { Question, Row } from './question.ts'
 import { loadQuestion, moduleOf, projectRoot, questionNames } from './questions.ts'
+import { writeResults } from './results.ts'
 import { SCALES } from './scales.ts'
 import { footLines, missingRivals, renderTable, rowTable } from './table.ts'
 import { parseArguments, type Request, UsageError } from './usage.ts'
@@ -23,6 +24,8 @@ export interface Surroundings {
   readonly interrupted: AbortSignal
   /** Where the modules of the questions are. */
   readonly questionFolder: string
+  /** Where `--results` go: bench/ of the project. */
+  readonly resultsFolder: string
 }
 
 type Selected = Plan['rows'][number]
@@ -107,25 +110,42 @@ async function measure(
   selected: Map<Question, readonly Selected[]>,
   around: Surroundings
 ): Promise<number> {
+  if (request.json !== undefined) await touch(request.json)
   const parent = resolve(request.dir ?? tmpdir())
   const scratch = await mkdtemp(join(parent, 'heartwood-bench-'))
   try {
-    const machine = machineFacts(scratch, projectRoot)
+    const facts = gatherFacts(scratch, projectRoot)
     if (request.dir === undefined)
-      around.stderr.write(`no --dir: measuring ${parent}, which is on ${machine.fileSystem.type}\n`)
+      around.stderr.write(`no --dir: measuring ${parent}, which is on ${facts.volume.fileSystem}\n`)
     around.stdout.write(
-      `${factLines(machine)
+      `${factLines(facts)
         .map(([what, fact]) => `${what}: ${fact}\n`)
         .join('')}\n`
     )
     const plans = [...selected].map(([question, rows]) => planFor(request, question, rows, scratch, around))
-    const sections = await runPlans(plans, machine, around)
+    const sections = await runPlans(plans, facts, around)
     if (request.json !== undefined) await writeFile(request.json, `${JSON.stringify({ sections }, null, 2)}\n`)
     if (around.interrupted.aborted) return 130
+    if (request.results) report(around, sections)
     return sections.some(failed) ? 1 : 0
   } finally {
     await rm(scratch, { recursive: true, force: true, maxRetries: 5 })
   }
+}
+
+/** Before measuring for minutes, see that the figures can be kept. */
+async function touch(path: string): Promise<void> {
+  try {
+    await writeFile(path, '', { flag: 'a' })
+  } catch (error) {
+    throw new UsageError(`--json ${path} cannot be written: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+function report({ stdout, stderr, questionFolder, resultsFolder }: Surroundings, sections: readonly Section[]): void {
+  const warnings = writeResults(resultsFolder, sections, questionNames(questionFolder))
+  for (const warning of warnings) stderr.write(`${warning}\n`)
+  stdout.write(`written: ${join(resultsFolder, 'RESULTS.md')}\n`)
 }
 
 function planFor(
@@ -140,7 +160,7 @@ function planFor(
   return { question, module, rows, scale: scaleOf(request), rounds, scratch, timeLimitMs, interrupted }
 }
 
-async function runPlans(plans: readonly Plan[], machine: MachineFacts, around: Surroundings): Promise<Section[]> {
+async function runPlans(plans: readonly Plan[], facts: Facts, around: Surroundings): Promise<Section[]> {
   const sections: Section[] = []
   for (const plan of plans) {
     if (around.interrupted.aborted) break
@@ -150,7 +170,7 @@ async function runPlans(plans: readonly Plan[], machine: MachineFacts, around: S
     const { name, asks, about, curve } = plan.question
     const { scale, rounds } = plan
     const shape = curve === undefined ? {} : { curve }
-    const section = { question: name, asks, about, ...shape, scale: scale.name, rounds, date, machine, rows }
+    const section = { question: name, asks, about, ...shape, scale: scale.name, rounds, date, facts, rows }
     sections.push(section)
     if (!around.interrupted.aborted) around.stdout.write(describeSection(section))
   }

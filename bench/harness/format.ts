@@ -9,8 +9,9 @@ export function figure(value: number): string {
   return digits(value)
 }
 
-/** Two decimals below ten, one below a hundred: ratios are compared with limits such as 0.85. */
+/** Three digits: ratios are compared with limits such as 0.85. */
 export function quotient(value: number): string {
+  if (value < 1) return value.toFixed(3)
   return value < 10 ? value.toFixed(2) : value < 100 ? value.toFixed(1) : digits(Math.round(value))
 }
 

@@ -1,5 +1,5 @@
 /** What a run leaves behind: the shapes of `--json` and of RESULTS.json. Everything else is worked out from these. */
-import type { MachineFacts } from './machine.ts'
+import type { Facts } from './machine.ts'
 import type { Goal, Measurement, Question, Row } from './question.ts'
 
 /** One contestant's figure in one round. */
@@ -34,7 +34,7 @@ export interface Section extends Pick<Question, 'asks' | 'about' | 'curve'> {
   readonly rounds: number
   /** ISO 8601, when the section's first measurement began. */
   readonly date: string
-  readonly machine: MachineFacts
+  readonly facts: Facts
   readonly rows: readonly RowOutcome[]
 }
 

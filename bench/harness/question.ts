@@ -82,6 +82,20 @@ export interface Measurement {
   readonly note?: string
 }
 
+/**
+ * `x` and `y` each name a numeric parameter of the rows, a further figure of `extras`, or `value`, the main figure,
+ * which `y` is unless said otherwise.
+ */
+export interface Curve {
+  readonly x: string
+  readonly xTitle: string
+  readonly y?: string
+  /** The row's unit unless said otherwise. */
+  readonly yTitle?: string
+  /** A parameter of the rows: one chart for each of its values. Rows of different units are always in different ones. */
+  readonly panel?: string
+}
+
 export interface Question {
   /** As the file is called. */
   readonly name: string
@@ -89,11 +103,8 @@ export interface Question {
   readonly asks: string
   /** A few sentences for RESULTS.md: what is written and read, what limits it, what order of magnitude to expect. */
   readonly about: string
-  /**
-   * For questions whose rows are points of a curve: the chart then has a line for each contestant in place of bars.
-   * `x` and `y` each name a numeric parameter of the rows, a further figure of `extras`, or `value`, the main figure.
-   */
-  readonly curve?: { readonly x: string; readonly xTitle: string; readonly y?: string; readonly yTitle?: string }
+  /** For questions whose rows are points of a curve: the chart has a line for each contestant in place of bars. */
+  readonly curve?: Curve
   rows(scale: Scale): readonly Row[]
   /** Fills `context.kept`, once for each row and contestant, in a process of its own that is not measured. */
   prepare?(context: Context): Promise<void>

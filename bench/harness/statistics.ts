@@ -1,5 +1,5 @@
 /** Medians, ratios taken round by round, and whether a goal is reached. Pure. */
-import { type ContestantOutcome, isRival, type RoundFigure, type RowOutcome } from './outcome.ts'
+import { type ContestantOutcome, isRival, type RoundFigure, type RowOutcome, type Section } from './outcome.ts'
 import type { Goal } from './question.ts'
 
 export interface Summary {
@@ -53,6 +53,9 @@ export function bestRival(row: RowOutcome, figure = 'value', better = row.better
 
 export interface Verdict {
   readonly goal: Goal
+  readonly question: string
+  /** Its id. */
+  readonly row: string
   /** Names the goal in bench/missed-goals.json: `P5 scan 100B-cursor against ceiling`. */
   readonly id: string
   readonly stands: 'reached' | 'missed' | 'not measured'
@@ -73,15 +76,17 @@ export function judge(question: string, row: RowOutcome, goal: Goal): Verdict {
   let measured: Summary | undefined
   if (of !== undefined && goal.against === undefined) measured = summarize(figuresOf(of, goal.figure))
   else if (of !== undefined && other !== undefined) measured = ratio(of, other, goal.figure)
-  const base = {
-    goal,
-    id: goalId(question, row.id, goal),
-    better,
-    ...(other === undefined ? {} : { against: other.name })
-  }
+  const id = goalId(question, row.id, goal)
+  const base = { goal, question, row: row.id, id, better, ...(other === undefined ? {} : { against: other.name }) }
   if (measured === undefined) return { ...base, stands: 'not measured' }
   const reached = better === 'more' ? measured.median >= goal.limit : measured.median <= goal.limit
   return { ...base, stands: reached ? 'reached' : 'missed', measured }
+}
+
+export function verdictsOf(sections: readonly Section[]): Verdict[] {
+  return sections.flatMap(({ question, rows }) =>
+    rows.flatMap(row => row.goals.map(goal => judge(question, row, goal)))
+  )
 }
 
 export function goalId(question: string, row: string, goal: Goal): string {
