@@ -15,7 +15,7 @@ interface Echarts {
   ): { setOption(option: object): void; renderToSVGString(): string; dispose(): void }
 }
 
-/** Text; no mark has just this colour, so the style sheet finds it by its attribute. */
+/** Text and the lines over bars; no bar has just this colour, so the style sheet finds them by their attribute. */
 export const INK = '#727a86'
 /** Lines of the grid: faint on both. */
 export const FAINT = 'rgba(128,134,142,0.35)'
@@ -51,8 +51,8 @@ export function renderSvg(option: object, size: { width: number; height: number 
 export const FONT = 'system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif'
 
 const STYLE = `<style>
-@media (prefers-color-scheme: light) { text[fill="${INK}"] { fill: #24292f } }
-@media (prefers-color-scheme: dark) { text[fill="${INK}"] { fill: #d5dbe1 } }
+@media (prefers-color-scheme: light) { [fill="${INK}"] { fill: #24292f } [stroke="${INK}"] { stroke: #24292f } }
+@media (prefers-color-scheme: dark) { [fill="${INK}"] { fill: #d5dbe1 } [stroke="${INK}"] { stroke: #d5dbe1 } }
 </style>`
 
 /** Ours for the one of echarts, which is for a mouse; and a title for those who cannot see it. */

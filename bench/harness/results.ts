@@ -14,13 +14,19 @@ import { verdictsOf } from './statistics.ts'
  * @param folder - bench/ of the project.
  * @param measured - replace the sections of their questions.
  * @param questions - names of all questions there are: sections of others are dropped.
+ * @param draw - throws `RivalMissing` where the package for charts is not installed: old charts stay then.
  * @returns what the person at the terminal has to know: charts that could not be drawn, reasons that fit no goal.
  */
-export function writeResults(folder: string, measured: readonly Section[], questions: readonly string[]): string[] {
+export function writeResults(
+  folder: string,
+  measured: readonly Section[],
+  questions: readonly string[],
+  draw: (section: Section) => string = renderChart
+): string[] {
   const sections = merge(readSections(folder), measured).filter(({ question }) => questions.includes(question))
   const reasons = readReasons(folder)
   writeFileSync(join(folder, 'RESULTS.json'), `${JSON.stringify({ sections }, null, 1)}\n`)
-  const warnings = writeCharts(join(folder, 'charts'), sections)
+  const warnings = writeCharts(join(folder, 'charts'), sections, draw)
   const charts = new Set(sections.map(({ question }) => question).filter(name => existsSync(chartFile(folder, name))))
   writeFileSync(join(folder, 'RESULTS.md'), resultsPage(sections, { reasons, charts }))
   return [...warnings, ...reasonWarnings(verdictsOf(sections), reasons)]
@@ -46,10 +52,10 @@ function chartFile(folder: string, question: string): string {
   return join(folder, 'charts', `${question}.svg`)
 }
 
-function writeCharts(folder: string, sections: readonly Section[]): string[] {
+function writeCharts(folder: string, sections: readonly Section[], draw: (section: Section) => string): string[] {
   let charts: [string, string][]
   try {
-    charts = sections.map(section => [`${section.question}.svg`, renderChart(section)])
+    charts = sections.map(section => [`${section.question}.svg`, draw(section)])
   } catch (error) {
     if (!(error instanceof Error) || error.name !== 'RivalMissing') throw error
     return [`charts are left as they were: ${error.message}`]
