@@ -48,7 +48,16 @@ function isAbort(error: unknown): boolean {
 }
 
 /** Options that may be given several times. Positional lists are arrays too. */
-const LISTS: ReadonlySet<string> = new Set(['dir', 'config', 'delete-config', 'deleteConfig', 'topics', 'paths', '_'])
+const LISTS: ReadonlySet<string> = new Set([
+  'dir',
+  'config',
+  'delete-config',
+  'deleteConfig',
+  'topics',
+  'paths',
+  'compare',
+  '_'
+])
 
 function onlyOnce(argv: Readonly<Record<string, unknown>>): true {
   const command = (argv['_'] as unknown[])[0]
@@ -61,7 +70,7 @@ function onlyOnce(argv: Readonly<Record<string, unknown>>): true {
 
 function helpFor(args: readonly string[]): string {
   const words = args.filter(arg => !arg.startsWith('-'))
-  const known = ['topics', 'produce', 'consume', 'offsets', 'dump', 'backup']
+  const known = ['topics', 'produce', 'consume', 'offsets', 'dump', 'backup', 'bench']
   const command = words[0]
   if (command === undefined || !known.includes(command)) return ''
   const verbs = ['create', 'list', 'describe', 'alter', 'delete', 'hand-over']

@@ -1,8 +1,10 @@
 /** Which commands there are and what they take. What they do is in a file each. */
 import type { Argv } from 'yargs'
+import { SMALLEST_SIZE_BYTES } from '../disk-bench/run.ts'
 import type { Durability } from '../log/log-config.ts'
 import type { Isolation } from '../log/types.ts'
 import { COMPRESSION_NAMES, type CompressionName } from '../record/batch-format.ts'
+import { bench } from './bench.ts'
 import { type Context, UsageError } from './common.ts'
 import { consume } from './consume.ts'
 import { DUMP_KINDS, dump } from './dump.ts'
@@ -24,6 +26,7 @@ export function defineCommands(parser: Argv, chosen: Choose): void {
   defineProduce(parser, chosen)
   defineConsume(parser, chosen)
   defineOthers(parser, chosen)
+  defineBench(parser, chosen)
 }
 
 /** What the examples of reading commands read, so that each page of help can be run from its first line to its last. */
@@ -348,6 +351,41 @@ function defineOthers(parser: Argv, chosen: Choose): void {
           .example('$0 backup --dir data --to backup-of-data', ''),
       a => chosen(context => backup(a, context))
     )
+}
+
+function defineBench(parser: Argv, chosen: Choose): void {
+  parser.command(
+    'bench',
+    'measure a disk, and the engine on it',
+    y =>
+      withJson(y)
+        .option('dir', {
+          type: 'string',
+          array: true,
+          nargs: 1,
+          describe: 'a directory on the disk to measure; nothing is left in it'
+        })
+        .option('size', {
+          type: 'string',
+          requiresArg: true,
+          coerce: wholeNumber('--size', SMALLEST_SIZE_BYTES),
+          describe: 'disk space to use, bytes; 1 GiB, or 128 MiB with --quick'
+        })
+        .option('quick', { type: 'boolean', default: false, describe: 'below 15 seconds instead of a minute' })
+        .option('save', { type: 'string', requiresArg: true, describe: 'keep the figures in this file, as JSON' })
+        .option('compare', {
+          type: 'string',
+          array: true,
+          requiresArg: true,
+          describe: 'show two saved files side by side, and measure nothing'
+        })
+        .example('$0 bench --dir . --quick --size 16777216 --save here.json', '')
+        .example('$0 bench --compare here.json here.json', ''),
+    a =>
+      chosen(context =>
+        bench({ ...a, dir: a.dir ?? [], size: a.size, save: a.save, compare: a.compare ?? [] }, context)
+      )
+  )
 }
 
 /** Checks a whole number; yargs gives `undefined` where the option was not used. */

@@ -4,7 +4,8 @@ import type * as CliProgress from 'cli-progress'
 import type { Context } from './common.ts'
 
 export interface Progress {
-  update(done: number): void
+  /** @param what - shown where the unit says `{what}`. */
+  update(done: number, what?: string): void
   stop(): void
 }
 
@@ -27,6 +28,6 @@ export function progressBar(context: Context, unit: string, total: number | unde
     clearOnComplete: true,
     etaBuffer: 100
   })
-  bar.start(total ?? Number.MAX_SAFE_INTEGER, 0)
-  return { update: done => bar.update(done), stop: () => bar.stop() }
+  bar.start(total ?? Number.MAX_SAFE_INTEGER, 0, { what: '' })
+  return { update: (done, what = '') => bar.update(done, { what }), stop: () => bar.stop() }
 }

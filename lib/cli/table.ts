@@ -21,15 +21,20 @@ const NO_BORDER = {
   middle: '  '
 }
 
+export type Alignment = 'left' | 'right'
+
+/** @param aligned - of the columns, from the first on; the others are aligned to the left. */
 export async function printTable(
   context: Context,
   head: readonly string[],
-  rows: readonly (readonly string[])[]
+  rows: readonly (readonly string[])[],
+  aligned: readonly Alignment[] = []
 ): Promise<void> {
   const Table = createRequire(import.meta.url)('cli-table3') as typeof CliTable
   const table = new Table({
     head: [...head],
     chars: NO_BORDER,
+    colAligns: [...aligned],
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 }
   })
   for (const row of rows) table.push([...row])

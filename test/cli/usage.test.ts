@@ -17,7 +17,8 @@ const COMMANDS = [
   'consume',
   'offsets',
   'dump',
-  'backup'
+  'backup',
+  'bench'
 ]
 
 t.test('wrong usage is status 2 and one line that names the option and where the help is', async t => {
