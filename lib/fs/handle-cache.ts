@@ -126,6 +126,12 @@ export class HandleCache {
     }
   }
 
+  /** A lease where the file is open already, at the cost of a lookup; `undefined` where it would have to be opened. */
+  tryAcquire(path: string, mode: HandleMode): Lease | undefined {
+    const entry = this.#closed ? undefined : this.#usable(path, mode)
+    return entry === undefined ? undefined : this.#lease(entry)
+  }
+
   /**
    * Lets go of the file behind a path, before it is renamed or unlinked. Resolves when it is closed, or at once
    * while it is leased: then it is closed with the last lease, and is nobody else's until then.

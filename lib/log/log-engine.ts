@@ -38,6 +38,8 @@ import {
 } from './types.ts'
 import { Writer, type WrittenMark } from './writer.ts'
 
+const SETTLED = Promise.resolve()
+
 export class LogEngine implements StreamSource {
   readonly parts: LogParts
   readonly state: LogState
@@ -51,6 +53,8 @@ export class LogEngine implements StreamSource {
   readonly #appends: Appends
   readonly #gate: AppendGate
   #scheduled = false
+  /** The drain that is scheduled writes what thresholds would hold back. */
+  #forced = false
   #timer: { cancel(): void } | undefined
   #closing: Promise<{ clean: boolean }> | undefined
 
@@ -287,22 +291,36 @@ export class LogEngine implements StreamSource {
   /** Starts a drain unless one is coming; what is appended in the same tick joins its first group. */
   #kick(force = false): void {
     if (this.#scheduled || this.parts.readOnly) return
+    this.#forced = force
     this.#scheduled = true
-    queueMicrotask(() => {
-      this.#turn.run(() => this.#drain(force)).catch(error => this.#note(error))
+    // A microtask, without the bookkeeping of `queueMicrotask`.
+    SETTLED.then(force ? this.#drainInTurn : this.#drainHere)
+  }
+
+  /** What is small is written at once, if nothing of this log is under way. */
+  readonly #drainHere = (): void => {
+    if (!this.#turn.idle || this.state.condition !== 'open' || !this.#writer.drainSync()) this.#drainInTurn()
+    else this.#drained()
+  }
+
+  readonly #drainInTurn = (): void => {
+    // Not within the turn: what is scheduled next is to find it idle.
+    this.#turn.run(this.#drain).then(this.#drained, error => {
+      this.#note(error)
+      this.#drained()
     })
   }
 
-  async #drain(force: boolean): Promise<void> {
-    try {
-      if (this.state.condition === 'open') await this.#writer.drain(force)
-    } finally {
-      // From here on an append schedules the next drain itself; one that came since the last look did not.
-      this.#scheduled = false
-      this.#gate.release()
-      if (this.state.condition === 'open' && this.#writer.isDue) this.#kick()
-      this.#armTimer()
-    }
+  readonly #drain = async (): Promise<void> => {
+    if (this.state.condition === 'open') await this.#writer.drain(this.#forced)
+  }
+
+  readonly #drained = (): void => {
+    // From here on an append schedules the next drain itself; one that came since the last look did not.
+    this.#scheduled = false
+    this.#gate.release()
+    if (this.state.condition === 'open' && this.#writer.isDue) this.#kick()
+    this.#armTimer()
   }
 
   #armTimer(): void {

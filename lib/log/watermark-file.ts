@@ -31,7 +31,7 @@
 import { join } from 'node:path'
 import type { FileHandle, FileSystem } from '../fs/file-system.ts'
 import type { HandleCache } from '../fs/handle-cache.ts'
-import { type LeasableHandle, leasedHandle } from '../fs/leased-handle.ts'
+import { type LeasableHandle, leasedHandle, ownHandle } from '../fs/leased-handle.ts'
 import { isSystemError } from '../fs/system-errors.ts'
 import { writeFully } from '../fs/write-fully.ts'
 import { assert } from '../util/assert.ts'
@@ -142,6 +142,34 @@ export class WatermarkFile {
     return this.#turn.run(() => this.#write(watermark))
   }
 
+  /**
+   * As `write`, on the calling thread: 512 bytes into the page cache, where a hop to the thread pool costs ten times
+   * as much.
+   *
+   * @returns false when the file is not at hand or busy: `write` is to be called.
+   * @throws the system's error.
+   */
+  tryWriteSync(watermark: Watermark): boolean {
+    if (!this.#takenOver || !this.#turn.idle || this.#failure !== undefined) return false
+    const target = this.#target
+    const sequence = this.#nextSequence
+    const bytes = formatSlot(sequence, watermark)
+    this.#unsynced = true
+    try {
+      const written = this.#handle.tryWriteSync(bytes, target * SLOT_BYTES)
+      if (written !== bytes.length) {
+        // Not at hand, or half of it is there; `write` puts it into the same slot.
+        if (written !== undefined) this.#note(target, { kind: 'torn' })
+        return false
+      }
+      this.#note(target, { kind: 'sound', sequence, watermark })
+      return true
+    } catch (error) {
+      this.#note(target, { kind: 'torn' })
+      throw error
+    }
+  }
+
   /** Makes what is in the file durable; free when nothing was written since the last time. */
   sync(): Promise<void> {
     return this.#turn.run(async () => {
@@ -168,8 +196,8 @@ export class WatermarkFile {
 
   async #write(watermark: Watermark): Promise<void> {
     await this.#takeOver()
-    const target: SlotIndex = this.#safe === 0 ? 1 : 0
-    const sequence = Math.max(...this.#slots.map(sequenceOf)) + 1
+    const target = this.#target
+    const sequence = this.#nextSequence
     const bytes = formatSlot(sequence, watermark)
     this.#unsynced = true
     try {
@@ -222,6 +250,15 @@ export class WatermarkFile {
       if (!this.damaged) break
     }
     this.#safe = this.#newest()
+  }
+
+  /** W1: the slot that may be written. */
+  get #target(): SlotIndex {
+    return this.#safe === 0 ? 1 : 0
+  }
+
+  get #nextSequence(): number {
+    return Math.max(sequenceOf(this.#slots[0]), sequenceOf(this.#slots[1])) + 1
   }
 
   #newest(): SlotIndex {
@@ -278,7 +315,7 @@ const sequenceOf = (slot: SlotContent): number => (slot.kind === 'sound' ? slot.
 
 /** The opened file itself, or with a cache of descriptors one that it lends. */
 async function borrowed(opened: FileHandle, { handles, readOnly }: WatermarkOptions): Promise<LeasableHandle> {
-  if (handles === undefined) return opened
+  if (handles === undefined) return ownHandle(opened)
   await opened.close()
   return leasedHandle(handles, opened.path, readOnly === true ? 'read' : 'write')
 }

@@ -1,9 +1,11 @@
 /**
  * Keeps the durable watermark file up with the log without standing in the way of an append.
  *
- * After each sync the newest mark is written to the file (one write in flight, only the newest waits) and the file
- * itself is synced at most a second later: raising the watermark late is harmless, it only makes recovery scan more.
- * Lowering is not: it is durable before anything above the new mark is cut off the log.
+ * After a sync the newest mark is written to the file, at most every 10 ms (each write also puts the file's times into
+ * the journal that the log's next fdatasync has to wait for: with one writer that costs a tenth of its rate), and the
+ * file itself is synced at most a second later. Raising the watermark late is harmless: it only makes recovery scan
+ * more, and readers in other processes wait so much longer. Lowering is not: it is durable before anything above the
+ * new mark is cut off the log.
  */
 import type { Clock } from '../util/clock.ts'
 import type { AckLevel } from './types.ts'
@@ -12,6 +14,7 @@ import type { WrittenMark } from './writer.ts'
 
 /** Decision 13: the file is fdatasynced at most this long after a sync of the log. */
 const SYNC_WITHIN_MS = 1_000
+const WRITE_EVERY_MS = 10
 
 export class WatermarkKeeper {
   readonly #file: WatermarkFile
@@ -21,6 +24,7 @@ export class WatermarkKeeper {
   #last: Watermark | undefined
   #writing: Promise<void> | undefined
   #timer: { cancel(): void } | undefined
+  #pause: { cancel(): void } | undefined
 
   constructor(file: WatermarkFile, clock: Clock, failed: (error: unknown) => void) {
     this.#file = file
@@ -31,7 +35,7 @@ export class WatermarkKeeper {
   raise(mark: WrittenMark, level: AckLevel): void {
     this.#next = { ...mark, level, syncFailed: false }
     this.#last = this.#next
-    this.#writing ??= this.#writeNewest()
+    if (this.#pause === undefined) this.#startWriting()
   }
 
   /** Durable when it resolves. */
@@ -54,7 +58,7 @@ export class WatermarkKeeper {
 
   /** Durable when it resolves: what was raised last is in the file. */
   async settle(): Promise<void> {
-    while (this.#writing !== undefined) await this.#writing
+    await this.#written()
     this.#timer?.cancel()
     this.#timer = undefined
     await this.#file.sync()
@@ -63,8 +67,38 @@ export class WatermarkKeeper {
   async close(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined
-    while (this.#writing !== undefined) await this.#writing
+    await this.#written()
+    this.#pause?.cancel()
     await this.#file.close()
+  }
+
+  /** Resolves when what was raised last is in the file, or could not be written. */
+  async #written(): Promise<void> {
+    this.#startWriting()
+    while (this.#writing !== undefined) await this.#writing
+  }
+
+  #startWriting(): void {
+    const mark = this.#next
+    if (mark === undefined || this.#writing !== undefined) return
+    this.#pause?.cancel()
+    this.#pause = this.#clock.setTimer(WRITE_EVERY_MS, () => {
+      this.#pause = undefined
+      this.#startWriting()
+    })
+    if (this.#tryWriteSync(mark)) this.#armTimer()
+    else this.#writing = this.#writeNewest()
+  }
+
+  /** @returns false when it takes the thread pool. */
+  #tryWriteSync(mark: Watermark): boolean {
+    try {
+      if (!this.#file.tryWriteSync(mark)) return false
+    } catch (error) {
+      this.#failed(error)
+    }
+    this.#next = undefined
+    return true
   }
 
   async #writeNewest(): Promise<void> {
@@ -80,6 +114,10 @@ export class WatermarkKeeper {
     } finally {
       this.#writing = undefined
     }
+    this.#armTimer()
+  }
+
+  #armTimer(): void {
     this.#timer ??= this.#clock.setTimer(SYNC_WITHIN_MS, () => {
       this.#timer = undefined
       this.#file.sync().catch(this.#failed)

@@ -13,6 +13,7 @@
  */
 import { nearestInt64 } from '../util/int64.ts'
 import { OFFSET_ENTRY_BYTES, OffsetIndex } from './offset-index.ts'
+import type { BatchFacts } from './segment-types.ts'
 import { TIME_ENTRY_BYTES, TimeIndex, type Timestamp, type TimestampOffset } from './time-index.ts'
 
 /** Of what a segment has the largest timestamp at the end of a batch's header. */
@@ -70,6 +71,22 @@ export class IndexBuilder {
     this.offsets.append(lastOffset, position)
     if (this.#largest !== undefined) this.times.maybeAppend(this.#largest.timestamp, this.#largest.offset)
     this.#lastIndexedPosition = position
+  }
+
+  /**
+   * Adds batches that were just written, back to back.
+   *
+   * @returns the offset behind the last one.
+   */
+  addWritten(bytes: Buffer, batches: readonly BatchFacts[], limits: IndexLimits): number {
+    const start = (batches[0] as BatchFacts).position
+    let next = 0
+    for (const { position, lastOffset, maxTimestamp } of batches) {
+      const exact = Number.isSafeInteger(maxTimestamp) ? maxTimestamp : maxTimestampAt(bytes, position - start)
+      this.add(position, lastOffset, exact, limits)
+      next = lastOffset + 1
+    }
+    return next
   }
 
   /** As `add`, for a batch that stays without an entry. */

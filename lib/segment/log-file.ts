@@ -1,6 +1,6 @@
 import type { HandleMode, Lease } from '../fs/handle-cache.ts'
 import { isSystemError, toLogError } from '../fs/system-errors.ts'
-import { writeFully } from '../fs/write-fully.ts'
+import { writeFully, writeFullySync } from '../fs/write-fully.ts'
 import { LogError } from '../util/errors.ts'
 import type { SegmentEnv } from './segment-types.ts'
 
@@ -104,6 +104,30 @@ export class LogFile {
     }
     this.#size = position + bytes.length
     this.#length = Math.max(this.#length, this.#size)
+  }
+
+  /**
+   * As `append`, on the calling thread, where the file is open already.
+   *
+   * @returns false when it is not, or when the write failed: `append` then writes the same bytes to the same place,
+   *   and deals with what goes wrong. Until it has, what is behind `size` is anything.
+   */
+  tryAppendSync(bytes: Buffer): boolean {
+    if (this.isBroken) return false
+    const lease = this.#held ?? this.#env.handles.tryAcquire(this.#path, 'write')
+    if (lease === undefined) return false
+    const position = this.#size
+    this.#changes += 1
+    try {
+      writeFullySync(lease.handle, bytes, position)
+    } catch {
+      return false
+    } finally {
+      this.#keep(lease)
+    }
+    this.#size = position + bytes.length
+    this.#length = Math.max(this.#length, this.#size)
+    return true
   }
 
   /** Half a batch must not stay: the next one would be written over it, and a shorter one leave a rest. */

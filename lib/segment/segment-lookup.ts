@@ -56,6 +56,11 @@ export class SegmentLookup {
     return this.#builder
   }
 
+  /** The builder, unless another one is being made from the log, which may be past what is added now. */
+  get steadyBuilder(): IndexBuilder | undefined {
+    return this.#rebuilding === undefined ? this.#builder : undefined
+  }
+
   /** As far as it is known without reading. */
   get largestKnown(): TimestampOffset | undefined {
     const largest = this.#builder === undefined ? this.#largest : this.#builder.largest

@@ -35,6 +35,17 @@ export interface SegmentEnv {
   readonly indexRebuilt?: (event: IndexRebuilt) => void
 }
 
+export interface OpenSegmentOptions {
+  /** Nothing is written, whatever is called. */
+  readonly readOnly: boolean
+  /** The log was closed in good order, so its index files hold just the right entries. */
+  readonly trustIndexes: boolean
+  /** What the files' names end in beside `.log`, `.index`: `.swap`, `.cleaned`. */
+  readonly suffix?: string
+  /** Bytes from the start that are sound, where the file goes on behind them; all of it unless said otherwise. */
+  readonly validBytes?: number
+}
+
 export interface IndexRebuilt {
   /** Of the .log file. */
   readonly path: string

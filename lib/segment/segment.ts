@@ -17,30 +17,27 @@ import { assert } from '../util/assert.ts'
 import { LogError } from '../util/errors.ts'
 import { assertFits, MAX_SEGMENT_BYTES } from './batch-fit.ts'
 import { LOG_SUFFIX, segmentFileName } from './file-names.ts'
-import { IndexBuilder, maxTimestampAt } from './index-builder.ts'
+import { IndexBuilder } from './index-builder.ts'
 import { createLogFile, LogFile } from './log-file.ts'
 import { type NextBatch, rollCause } from './roll-rule.ts'
 import { SegmentIndexes } from './segment-indexes.ts'
 import { SegmentLookup } from './segment-lookup.ts'
 import { type BatchVisitor, type RebuildResult, walkBatches } from './segment-rebuild.ts'
-import type { BatchFacts, ReadRange, RollCause, SegmentEnv } from './segment-types.ts'
+import type { BatchFacts, OpenSegmentOptions, ReadRange, RollCause, SegmentEnv } from './segment-types.ts'
 import type { AbortedInRange, AbortedTransaction } from './transaction-index.ts'
 
 export type { NextBatch } from './roll-rule.ts'
 export type { BatchVisitor, RebuildResult } from './segment-rebuild.ts'
-export type { BatchFacts, IndexRebuilt, ReadRange, RollCause, SegmentConfig, SegmentEnv } from './segment-types.ts'
+export type {
+  BatchFacts,
+  IndexRebuilt,
+  OpenSegmentOptions,
+  ReadRange,
+  RollCause,
+  SegmentConfig,
+  SegmentEnv
+} from './segment-types.ts'
 export type { AbortedInRange, AbortedTransaction } from './transaction-index.ts'
-
-export interface OpenSegmentOptions {
-  /** Nothing is written, whatever is called. */
-  readonly readOnly: boolean
-  /** The log was closed in good order, so its index files hold just the right entries. */
-  readonly trustIndexes: boolean
-  /** What the files' names end in beside `.log`, `.index`: `.swap`, `.cleaned`. */
-  readonly suffix?: string
-  /** Bytes from the start that are sound, where the file goes on behind them; all of it unless said otherwise. */
-  readonly validBytes?: number
-}
 
 export class Segment {
   readonly baseOffset: number
@@ -172,24 +169,35 @@ export class Segment {
    */
   async write(bytes: Buffer, batches: readonly BatchFacts[]): Promise<void> {
     this.#assertWritable()
-    const start = this.size
     assertFits(this, bytes, batches)
     this.#writing = true
     try {
       if (this.#lookup.builder === undefined) await this.#lookup.activate()
       await this.#log.append(bytes)
       // Asked for only now: a rebuild may have put another one in place while we wrote.
-      const builder = this.#lookup.builder ?? (await this.#lookup.activate())
-      if (start === 0) this.#lookup.noteFirst((batches[0] as BatchFacts).maxTimestamp)
-      const limits = this.#env.config()
-      for (const { position, lastOffset, maxTimestamp } of batches) {
-        const exact = Number.isSafeInteger(maxTimestamp) ? maxTimestamp : maxTimestampAt(bytes, position - start)
-        builder.add(position, lastOffset, exact, limits)
-        this.nextOffset = lastOffset + 1
-      }
+      this.#written(this.#lookup.builder ?? (await this.#lookup.activate()), bytes, batches)
     } finally {
       this.#writing = false
     }
+  }
+
+  /**
+   * As `write`, on the calling thread: for what is small enough that a hop to the thread pool would cost more. False
+   * when it cannot be done so, or failed: nothing was appended, and `write` is to be called.
+   */
+  tryWriteSync(bytes: Buffer, batches: readonly BatchFacts[]): boolean {
+    this.#assertWritable()
+    const builder = this.#lookup.steadyBuilder
+    assertFits(this, bytes, batches)
+    if (builder === undefined || !this.#log.tryAppendSync(bytes)) return false
+    this.#written(builder, bytes, batches)
+    return true
+  }
+
+  #written(builder: IndexBuilder, bytes: Buffer, batches: readonly BatchFacts[]): void {
+    const first = batches[0] as BatchFacts
+    if (first.position === 0) this.#lookup.noteFirst(first.maxTimestamp)
+    this.nextOffset = builder.addWritten(bytes, batches, this.#env.config())
   }
 
   /** Takes batches into account that another process has written behind `size`. For read-only segments. */
