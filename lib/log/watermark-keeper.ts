@@ -65,10 +65,11 @@ export class WatermarkKeeper {
   }
 
   async close(): Promise<void> {
+    await this.#written()
     this.#timer?.cancel()
     this.#timer = undefined
-    await this.#written()
     this.#pause?.cancel()
+    this.#pause = undefined
     await this.#file.close()
   }
 

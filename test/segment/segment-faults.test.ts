@@ -58,6 +58,35 @@ t.test('a full disk takes nothing of the batch, and the segment goes on once the
   t.equal((await content(fs, INDEX)).length, 8)
 })
 
+t.test(
+  'a write on the calling thread that fails has appended nothing, and the same bytes go the other way',
+  async t => {
+    const { fs, segment, write } = await memory()
+    t.notOk(segment.tryWriteSync(first, factsOf(first, 0)), 'the file is not open yet')
+    await write(first)
+    let failures = 0
+    fs.onCall = call => {
+      if (call.path !== LOG || call.operation !== 'write' || failures > 0) return undefined
+      if (call.position === first.length) return 100
+      failures += 1
+      throw failing('EIO')
+    }
+    t.notOk(segment.tryWriteSync(second, factsOf(second, segment.size)))
+    t.equal(failures, 1)
+    t.equal(segment.size, first.length)
+    t.equal(segment.nextOffset, 1)
+    t.same(segment.locateSync(5)?.to, first.length, 'no index entry for what is not there')
+    fs.onCall = undefined
+    await write(second)
+    const third = batchOf({ baseOffset: 2 })
+    t.ok(segment.tryWriteSync(third, factsOf(third, segment.size)))
+    t.ok((await content(fs, LOG)).equals(Buffer.concat([first, second, third])))
+    t.equal(segment.nextOffset, 3)
+    await segment.close({ clean: true })
+    t.equal((await content(fs, INDEX)).length, 16)
+  }
+)
+
 t.test('when the part that was written cannot be cut off, the segment is broken, and says so', async t => {
   const { fs, segment, write } = await memory()
   await write(first)

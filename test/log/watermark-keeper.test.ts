@@ -1,0 +1,81 @@
+import t from 'tap'
+import { HandleCache } from '../../lib/fs/handle-cache.ts'
+import { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
+import { WatermarkFile } from '../../lib/log/watermark-file.ts'
+import { WatermarkKeeper } from '../../lib/log/watermark-keeper.ts'
+import { ManualClock } from '../helpers/manual-clock.ts'
+
+async function keeper() {
+  const fs = new MemoryFileSystem()
+  await fs.makeDirectory('/p')
+  const handles = new HandleCache(fs)
+  const file = (await WatermarkFile.open(fs, '/p', { create: true, handles })) as WatermarkFile
+  // The first write of a process syncs what the one before may have left.
+  await file.sync()
+  const clock = new ManualClock()
+  const failures: unknown[] = []
+  const made = new WatermarkKeeper(file, clock, error => failures.push(error))
+  const inFile = async () => (await WatermarkFile.open(fs, '/p', { readOnly: true }))?.read()?.offset
+  const raise = (offset: number) =>
+    made.raise({ offset, segmentBaseOffset: 0, position: offset * 100, lastBatchCrc: 7 }, 'synced')
+  return { fs, clock, keeper: made, raise, inFile, failures }
+}
+
+const settled = () => new Promise(resolve => setImmediate(resolve))
+
+t.test(
+  'the first mark is written at once, of those within 10 ms the newest, and each is synced in a second',
+  async t => {
+    const { fs, clock, raise, inFile, keeper: made } = await keeper()
+    let writes = 0
+    let syncs = 0
+    fs.onCall = ({ operation }) => {
+      if (operation === 'write') writes += 1
+      if (operation === 'datasync') syncs += 1
+      return undefined
+    }
+    raise(1)
+    await settled()
+    t.equal(await inFile(), 1)
+    for (let offset = 2; offset < 100; offset += 1) raise(offset)
+    await settled()
+    t.equal(await inFile(), 1)
+    t.equal(writes, 1)
+    clock.advance(10)
+    await settled()
+    t.equal(await inFile(), 99)
+    t.equal(writes, 2)
+    clock.advance(1_000)
+    await settled()
+    t.equal(syncs, 1)
+    await made.close()
+  }
+)
+
+t.test('settling and closing wait for no timer', async t => {
+  const { clock, raise, inFile, keeper: made } = await keeper()
+  raise(1)
+  raise(2)
+  await made.settle()
+  t.equal(await inFile(), 2)
+  raise(3)
+  await made.close()
+  t.equal(await inFile(), 3)
+  t.equal(clock.pendingTimers, 0)
+})
+
+t.test('a mark that cannot be written is told, and the next one is tried', async t => {
+  const { fs, clock, raise, inFile, failures } = await keeper()
+  fs.onCall = ({ operation }) => {
+    if (operation === 'write') throw Object.assign(new Error('EIO: made to fail'), { code: 'EIO' })
+    return undefined
+  }
+  raise(1)
+  await settled()
+  t.equal(failures.length, 1)
+  fs.onCall = undefined
+  raise(2)
+  clock.advance(10)
+  await settled()
+  t.equal(await inFile(), 2)
+})
