@@ -1,17 +1,17 @@
 /**
- * classic-level (LevelDB): the position is the key, big-endian so that keys sort, the packed record the value; one
- * `batch()` an append, in the array form, without compression, for no other contestant compresses. Its README offers
- * larger write buffers for bulk loads and `highWaterMarkBytes` for long scans: both are used.
+ * classic-level (LevelDB): the position is the key, big-endian so that keys sort, the packed record the value; without
+ * compression, for no other contestant compresses. An append is one chained batch, a single record one put: a chained
+ * batch was five to ten times as fast here as one in the array form. Its README offers larger write buffers for bulk
+ * loads and `highWaterMarkBytes` for long scans: both are used.
  */
 import { join } from 'node:path'
 import type { Appender, Engine, Level, PointReader, Scanner } from './engine.ts'
 import { requireRival, rivalVersion } from './load.ts'
 import { packRecords, unpackRecord } from './packing.ts'
 
-interface Put {
-  readonly type: 'put'
-  readonly key: Buffer
-  readonly value: Buffer
+interface ChainedBatch {
+  put(key: Buffer, value: Buffer): this
+  write(options: object): Promise<void>
 }
 
 interface Entries {
@@ -21,7 +21,8 @@ interface Entries {
 
 interface Database {
   open(): Promise<void>
-  batch(operations: readonly Put[], options: object): Promise<void>
+  put(key: Buffer, value: Buffer, options: object): Promise<void>
+  batch(): ChainedBatch
   get(key: Buffer): Promise<Buffer | undefined>
   iterator(options: object): Entries
   close(): Promise<void>
@@ -57,11 +58,13 @@ async function appender(directory: string, level: Level): Promise<Appender> {
   const options = { sync: level === 'synced' }
   let next = 0
   return {
-    append: records =>
-      database.batch(
-        packRecords(records).map(value => ({ type: 'put', key: keyOf(next++), value })),
-        options
-      ),
+    append(records) {
+      const packed = packRecords(records)
+      if (packed.length === 1) return database.put(keyOf(next++), packed[0]!, options)
+      const batch = database.batch()
+      for (const value of packed) batch.put(keyOf(next++), value)
+      return batch.write(options)
+    },
     close: () => database.close()
   }
 }
@@ -99,7 +102,7 @@ async function pointReader(directory: string, { cacheBytes }: { cacheBytes: numb
 
 export const engine: Engine = {
   name: 'classic-level',
-  settings: level => `batch() an append, sync=${level === 'synced'}; ${JSON.stringify(OPTIONS)}`,
+  settings: level => `one chained batch an append, sync=${level === 'synced'}; ${JSON.stringify(OPTIONS)}`,
   version: () => rivalVersion('classic-level'),
   appender,
   scanner: async (directory, kind) => (kind === 'eager' ? scanner(directory) : undefined),

@@ -20,6 +20,7 @@ const MODULES: Readonly<Record<string, () => Promise<EngineModule>>> = {
   ceiling: () => import('./ceiling.ts'),
   'ceiling-sync': () => import('./ceiling-sync.ts'),
   lmdb: () => import('./lmdb.ts'),
+  'lmdb-async': () => import('./lmdb-async.ts'),
   'better-sqlite3': () => import('./better-sqlite3.ts'),
   'better-sqlite3-group': () => import('./better-sqlite3-group.ts'),
   'classic-level': () => import('./classic-level.ts'),
