@@ -20,6 +20,8 @@ export interface BlockDevice {
   readonly isVirtual: boolean
   /** Of a loop device. */
   readonly backingFile?: string
+  /** Of a loop device: its file is read through the page cache, so that what it gives may come from memory. */
+  readonly isCachedBelow?: boolean
   /** What it is made of: disks of an array, of a mapped device, the disk that a loop device's file lies on. */
   readonly parts: readonly BlockDevice[]
 }
@@ -75,7 +77,7 @@ function deviceAt(link: string, roots: Roots, depth: number): BlockDevice | unde
     ...(rotational === undefined ? {} : { isRotational: rotational === '1' }),
     ...(cache === 'write back' || cache === 'write through' ? { writeCache: cache } : {}),
     isVirtual: VIRTUAL_NAME.test(name) || VIRTUAL_MODEL.test(model),
-    ...(backingFile === undefined ? {} : { backingFile }),
+    ...(backingFile === undefined ? {} : { backingFile, isCachedBelow: text('loop/dio') !== '1' }),
     parts: partsOf(folder, backingFile, roots, depth)
   }
 }

@@ -1,6 +1,8 @@
 /** Where read bytes came from: the kernel's count of what it fetched from devices for this process. */
 import fs from 'node:fs'
 import type { VolumeKind } from '../fs/volume-kind.ts'
+import { type BlockDevice, leavesOf } from './block-device.ts'
+import type { DeviceFacts } from './machine-facts.ts'
 import type { CacheState } from './report.ts'
 
 export interface ReadOrigin {
@@ -10,13 +12,16 @@ export interface ReadOrigin {
 
 export class DeviceReads {
   readonly #kind: VolumeKind['kind']
-  readonly #hasDevice: boolean
+  readonly #device: BlockDevice | undefined
   readonly #counter: () => number | undefined
 
   /** @param counter - bytes so far; another one for tests. */
-  constructor(kind: VolumeKind['kind'], hasDevice: boolean, counter: () => number | undefined = bytesFromDevices) {
+  constructor(
+    { kind, device }: Pick<DeviceFacts, 'kind' | 'device'>,
+    counter: () => number | undefined = bytesFromDevices
+  ) {
     this.#kind = kind
-    this.#hasDevice = hasDevice
+    this.#device = device
     this.#counter = counter
   }
 
@@ -28,8 +33,10 @@ export class DeviceReads {
         const after = this.#counter()
         const fetched = before === undefined || after === undefined ? undefined : after - before
         const origin = this.#origin(bytes, fetched)
-        if (wanted === 'cold' || origin.cache === 'warm' || origin.cache === 'unknown') return origin
-        return { ...origin, note: 'there was not memory enough to keep it' }
+        const isFromMemory = origin.cache === 'warm' || fetched === undefined || fetched < bytes * 0.05
+        return wanted === 'cold' || isFromMemory
+          ? origin
+          : { ...origin, note: 'there was not memory enough to keep it' }
       }
     }
   }
@@ -38,11 +45,22 @@ export class DeviceReads {
     if (this.#kind === 'memory') return { cache: 'warm', note: 'memory is all the device it has' }
     if (fetched === undefined) return { cache: 'unknown', note: 'the kernel does not count what it fetches' }
     // A little of anything else: indexes, folders, reading ahead.
-    if (fetched >= bytes * 0.95) return { cache: 'cold' }
+    if (fetched >= bytes * 0.95) return this.#fromDevice()
     const part = `${Math.round((fetched / bytes) * 100)} % from the device`
     if (fetched > bytes * 0.05) return { cache: 'mixed', note: part }
     // What has no block device may fetch where the kernel does not count: FUSE, ZFS.
-    return this.#hasDevice ? { cache: 'warm' } : { cache: 'unknown', note: 'the kernel does not count it here' }
+    return this.#device !== undefined
+      ? { cache: 'warm' }
+      : { cache: 'unknown', note: 'the kernel does not count it here' }
+  }
+
+  /** The kernel did ask the device; what that did is not counted here. */
+  #fromDevice(): ReadOrigin {
+    if (this.#device?.isCachedBelow === true)
+      return { cache: 'unknown', note: 'not from memory here, but the file behind the loop device may be in memory' }
+    if (this.#device !== undefined && leavesOf(this.#device).some(leaf => leaf.isVirtual))
+      return { cache: 'cold', note: 'cold for this machine; the host of the virtual disk may have had it in memory' }
+    return { cache: 'cold' }
   }
 }
 

@@ -79,6 +79,8 @@ function round(value: number): number {
   return Number(value.toPrecision(5))
 }
 
+const READS_AHEAD = 'above the disk alone, which is asked for one piece after the other: the kernel reads ahead'
+
 /** The row with the limit it is held against; without one where that was not measured. */
 export function withLimit(
   own: Row,
@@ -87,5 +89,8 @@ export function withLimit(
 ): Row {
   if (of === undefined) return own
   const ratio = round(own[limit.by] / (of[limit.by] * (limit.times ?? 1)))
-  return { ...own, limit: { row: of.id, name: limit.name, ratio } }
+  const found = { ...own, limit: { row: of.id, name: limit.name, ratio } }
+  return own.cache !== undefined && ratio > 1
+    ? { ...found, note: [own.note, READS_AHEAD].filter(Boolean).join('; ') }
+    : found
 }

@@ -68,7 +68,7 @@ export async function runDiskBench(options: RunOptions): Promise<BenchReport> {
       bounds: quick ? QUICK : FULL,
       pace: new Pace(options.signal),
       content: new Content(randomBytes(8 * MiB)),
-      reads: new DeviceReads(device.kind, device.device !== undefined),
+      reads: new DeviceReads(device),
       onPhase: options.onPhase
     }
     const disk = await measureDisk(work)

@@ -2,16 +2,20 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import type { BlockDevice } from '../../lib/disk-bench/block-device.ts'
 import { coldCopy } from '../../lib/disk-bench/cold-copy.ts'
 import { DeviceReads } from '../../lib/disk-bench/device-reads.ts'
 import { Content, planned } from '../../lib/disk-bench/disk-writes.ts'
 import { Latencies } from '../../lib/disk-bench/latencies.ts'
+import type { DeviceFacts } from '../../lib/disk-bench/machine-facts.ts'
 import { Pace } from '../../lib/disk-bench/pace.ts'
 import type { CacheState } from '../../lib/disk-bench/report.ts'
 import { row, withLimit } from '../../lib/disk-bench/rows.ts'
 import { otherScratchFolders, requireSpace, withScratch } from '../../lib/disk-bench/scratch.ts'
 import { MiB } from '../../lib/util/sizes.ts'
 import { tempDir } from '../helpers/paths.ts'
+
+type Facts = Pick<DeviceFacts, 'kind' | 'device'>
 
 t.test('the median and the slowest in a hundred are samples, by nearest rank', async t => {
   const latencies = new Latencies()
@@ -30,25 +34,31 @@ t.test('what is planned fits the time, in whole pieces, at least one', async t =
 })
 
 t.test('a read is cold or warm as the kernel counted, whatever it was meant to be', async t => {
-  const cases: [kind: 'local' | 'memory' | 'network', device: boolean, fetched: number | undefined, CacheState][] = [
-    ['local', true, 1000, 'cold'],
-    ['local', true, 960, 'cold'],
-    ['local', true, 500, 'mixed'],
-    ['local', true, 30, 'warm'],
-    ['local', true, undefined, 'unknown'],
-    ['local', false, 0, 'unknown'],
-    ['network', false, 1000, 'cold'],
-    ['memory', false, 0, 'warm']
+  const device: BlockDevice = { name: 'sda', isVirtual: false, parts: [] }
+  const disk: Facts = { kind: 'local', device }
+  const loop: Facts = { kind: 'local', device: { ...device, backingFile: '/image', isCachedBelow: true } }
+  const cases: [Facts, fetched: number | undefined, CacheState][] = [
+    [disk, 1000, 'cold'],
+    [disk, 960, 'cold'],
+    [disk, 500, 'mixed'],
+    [disk, 30, 'warm'],
+    [disk, undefined, 'unknown'],
+    [loop, 1000, 'unknown'],
+    [loop, 0, 'warm'],
+    [{ kind: 'local', device: { ...device, isVirtual: true } }, 1000, 'cold'],
+    [{ kind: 'local' }, 0, 'unknown'],
+    [{ kind: 'network' }, 1000, 'cold'],
+    [{ kind: 'memory' }, 0, 'warm']
   ]
-  for (const [kind, device, fetched, cache] of cases) {
+  for (const [facts, fetched, cache] of cases) {
     let count = 7
-    const reads = new DeviceReads(kind, device, () => (fetched === undefined ? undefined : count))
+    const reads = new DeviceReads(facts, () => (fetched === undefined ? undefined : count))
     const counting = reads.begin('cold')
     count += fetched ?? 0
-    t.equal(counting.end(1000).cache, cache, `${kind} ${fetched}`)
+    t.equal(counting.end(1000).cache, cache, `${facts.kind} ${fetched}`)
   }
   let count = 0
-  const cold = new DeviceReads('local', true, () => (count += 1000)).begin('warm').end(1000)
+  const cold = new DeviceReads(disk, () => (count += 1000)).begin('warm').end(1000)
   t.match(cold, { cache: 'cold', note: /not memory enough/ })
 })
 
@@ -64,6 +74,9 @@ t.test('a rate is held against the right one of its limit', async t => {
   const disk = row('sync-append-4k', { operations: 100, bytes: 409_600, seconds: 1, cut: false })
   const engine = row('durable-64', { operations: 3200, bytes: 9, seconds: 1, cut: false })
   t.equal(withLimit(engine, disk, { name: '', by: 'perSecond', times: 64 }).limit?.ratio, 0.5)
+  const read = row('scan-cold', { operations: 1, bytes: 900_000, seconds: 1, cut: false, cache: 'cold' })
+  const above = withLimit(read, disk, { name: '', by: 'bytesPerSecond' })
+  t.match(above, { limit: { ratio: 2.1973 }, note: /the kernel reads ahead/ }, 'above the limit is explained')
   t.equal(withLimit(engine, undefined, { name: '', by: 'perSecond' }).limit, undefined)
 })
 
