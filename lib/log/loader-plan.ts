@@ -8,7 +8,9 @@ import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
 import type { BatchView } from '../record/batch-view.ts'
 import { LOG_SUFFIX, segmentFileName } from '../segment/file-names.ts'
+import { IndexBuilder, type IndexLimits, maxTimestampAt } from '../segment/index-builder.ts'
 import { LogError } from '../util/errors.ts'
+import { MiB } from '../util/sizes.ts'
 import type { LeaderEpochs } from './leader-epochs.ts'
 import { lastIndexEntry } from './loader-indexes.ts'
 import { applyBatch, type FoundAbort, producersAt, type ReplayRange } from './loader-producers.ts'
@@ -42,6 +44,8 @@ export interface PlanContext {
   readonly epochAt: (offset: number) => number | undefined
   readonly snapshots: ProducerSnapshots
   readonly report: ReportBuilder
+  /** For the indexes that a scan builds on its way. */
+  readonly indexLimits: IndexLimits
 }
 
 export interface PlannedSegment {
@@ -51,7 +55,15 @@ export interface PlannedSegment {
   readonly validBytes: number
   /** Its batches were checked, and its derived files are made anew. */
   readonly scanned: boolean
+  /** Of the batches that stay, if there was room for them: see `MAX_PLANNED_INDEX_BYTES`. */
+  readonly indexes?: IndexBuilder | undefined
 }
+
+/**
+ * Indexes that a plan keeps in memory; those of further segments are built by reading once more. Of batches of 4 KiB or
+ * less that is 3 GiB of log. More lies behind a recovery point only where another engine kept none.
+ */
+const MAX_PLANNED_INDEX_BYTES = 16 * MiB
 
 export interface LoadPlan {
   /** Ascending; the last one will be active. */
@@ -175,6 +187,7 @@ class UncleanPlan {
   readonly #aborted: FoundAbort[] = []
   #next = 0
   #lastCrc: number | undefined
+  #indexBytes = 0
 
   constructor(context: PlanContext) {
     this.#context = context
@@ -186,7 +199,7 @@ class UncleanPlan {
       0,
       bases.findLastIndex(base => base <= recoveryPoint)
     )
-    for (const base of bases.slice(0, start)) this.#keep(base, await sizeOf(this.#context, base), undefined)
+    for (const base of bases.slice(0, start)) this.#keep(base, await sizeOf(this.#context, base))
     const first = bases[start] as number
     this.#next = first
     const producers = await producersAt(replayRange(this.#context), first)
@@ -219,11 +232,12 @@ class UncleanPlan {
 
   /** @returns false if the log ends in this segment. */
   async #scanSegment(index: number, producers: ProducerStateManager): Promise<boolean> {
-    const { fs, dir, bases, epochs, epochAt, watermark, report } = this.#context
+    const { fs, dir, bases, epochs, epochAt, watermark, report, indexLimits } = this.#context
     const base = bases[index] as number
     const source = await openForRecovery(fs, logPath(dir, base), { base, watermark, report })
     try {
       const isWatermarked = watermark?.segmentBaseOffset === base && watermark.position > 0
+      const indexes = this.#indexBytes < MAX_PLANNED_INDEX_BYTES ? IndexBuilder.empty(base) : undefined
       const scan = await scanLogFile(source, {
         baseOffset: base,
         from: 0,
@@ -231,10 +245,11 @@ class UncleanPlan {
         nextOffset: Math.max(base, this.#next),
         epochAt,
         mark: isWatermarked ? watermark.position : undefined,
-        visit: batch => {
+        visit: (batch, position) => {
           const entry = applyBatch(producers, batch)
           if (entry !== undefined) this.#aborted.push({ segment: base, entry })
           epochs.assign(batch.partitionLeaderEpoch, batch.baseOffset)
+          indexes?.add(position, batch.lastOffset, maxTimestampAt(batch.bytes, batch.start), indexLimits)
         }
       })
       count(this.#context, scan)
@@ -246,20 +261,22 @@ class UncleanPlan {
       }
       this.#next = scan.nextOffset
       this.#lastCrc = scan.lastCrc
-      this.#keep(base, source.size, scan.soundEnd)
+      indexes?.finish()
+      this.#keep(base, source.size, { validBytes: scan.soundEnd, indexes })
       return scan.damage === undefined
     } finally {
       await source.close()
     }
   }
 
-  #keep(baseOffset: number, fileBytes: number, validBytes: number | undefined): void {
-    this.#kept.push({
-      baseOffset,
-      fileBytes,
-      validBytes: validBytes ?? fileBytes,
-      scanned: validBytes !== undefined
-    })
+  #keep(
+    baseOffset: number,
+    fileBytes: number,
+    scanned?: { validBytes: number; indexes: IndexBuilder | undefined }
+  ): void {
+    const { validBytes = fileBytes, indexes } = scanned ?? {}
+    this.#indexBytes += (indexes?.offsets.memory ?? 0) + (indexes?.times.memory ?? 0)
+    this.#kept.push({ baseOffset, fileBytes, validBytes, scanned: scanned !== undefined, indexes })
   }
 
   /**

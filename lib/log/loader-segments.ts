@@ -30,16 +30,19 @@ export interface SegmentsContext {
  * @returns false if rebuilt indexes of closed segments are in memory only, for want of space.
  */
 export async function openSegments(context: SegmentsContext, plan: LoadPlan, segments: Segment[]): Promise<boolean> {
-  const { env, dir, fs, names, readOnly } = context
+  const { env, dir, fs, names, readOnly, report } = context
   let isStored = true
-  for (const [index, { baseOffset, validBytes, scanned }] of plan.kept.entries()) {
+  for (const [index, { baseOffset, validBytes, scanned, indexes }] of plan.kept.entries()) {
     const isLast = index === plan.kept.length - 1
     const trustIndexes = !scanned
     const segment = await Segment.open(env, dir, baseOffset, { readOnly, trustIndexes, validBytes })
     segments.push(segment)
     const next = isLast ? plan.logEndOffset : (plan.kept[index + 1] as PlannedSegment).baseOffset
     const doubts = scanned ? ALL_DOUBTS : await doubtIndexes(fs, dir, { baseOffset, names })
-    if (doubts.offsetIndex || doubts.timeIndex) await rebuildIndexes(context, segment, doubts)
+    if (indexes !== undefined) segment.replaceIndexes(indexes)
+    else if (doubts.offsetIndex || doubts.timeIndex) await rebuildIndexes(segment)
+    if (doubts.offsetIndex) report.rebuilt('offset-index', baseOffset)
+    if (doubts.timeIndex) report.rebuilt('time-index', baseOffset)
     if (doubts.transactionIndex) {
       const found = scanned ? plan.aborted : await findAborted(context, plan, { baseOffset, next })
       const aborted = found.filter(({ segment }) => segment === baseOffset)
@@ -54,11 +57,9 @@ export async function openSegments(context: SegmentsContext, plan: LoadPlan, seg
   return isStored
 }
 
-async function rebuildIndexes({ report }: SegmentsContext, segment: Segment, doubts: IndexDoubts): Promise<void> {
+async function rebuildIndexes(segment: Segment): Promise<void> {
   const { baseOffset, path, size } = segment
   const { end, position, reason, nextOffset } = await segment.rebuildIndexes()
-  if (doubts.offsetIndex) report.rebuilt('offset-index', baseOffset)
-  if (doubts.timeIndex) report.rebuilt('time-index', baseOffset)
   if (end === 'end' && position === size) return
   const message = `${path} is damaged at byte ${position}: ${reason ?? 'the file ends inside a batch'}.`
   throw new LogError('CORRUPT_LOG', message, { segment: baseOffset, position, fromOffset: nextOffset })

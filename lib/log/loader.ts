@@ -208,7 +208,8 @@ class Loader {
       epochs,
       epochAt: offset => known.findLast(entry => entry.startOffset <= offset)?.epoch,
       snapshots: this.#snapshots,
-      report
+      report,
+      indexLimits: config
     }
     const { plan, corrupt } = await this.#plan(context)
     return this.#finish(plan, { epochs, watermark, corrupt, names: listing.names })

@@ -15,9 +15,8 @@ import { CURRENT_MAGIC, LENGTH_AT, LOG_OVERHEAD, MAGIC_AT, MIN_BATCH_LENGTH } fr
 import { scanBatch } from '../record/batch-scan.ts'
 import { BatchView } from '../record/batch-view.ts'
 import { LogError } from '../util/errors.ts'
-import { MiB } from '../util/sizes.ts'
+import { ReadAhead } from './read-ahead.ts'
 
-const CHUNK_BYTES = 1 * MiB
 const UNKNOWN_EPOCH = -1
 const MAX_RELATIVE_OFFSET = 2 ** 31 - 1
 /** More are counted, not listed. */
@@ -92,14 +91,8 @@ export async function scanLogFile(source: ByteSource, options: ScanOptions): Pro
 }
 
 class LogFileScan {
-  readonly #source: ByteSource
   readonly #options: ScanOptions
-  #buffer: Buffer = Buffer.alloc(0)
-  /** Its bytes that count. */
-  #filled: Buffer = this.#buffer
-  /** Position in the file of the buffer's first byte, and bytes in it. */
-  #at: number
-  #length = 0
+  readonly #ahead: ReadAhead
   #position: number
   #nextOffset: number
   #batches = 0
@@ -109,19 +102,18 @@ class LogFileScan {
   #atMark: ScanOutcome['atMark']
 
   constructor(source: ByteSource, options: ScanOptions) {
-    this.#source = source
+    this.#ahead = new ReadAhead(source, options)
     this.#options = options
-    this.#at = options.from
     this.#position = options.from
     this.#nextOffset = options.nextOffset
   }
 
   async run(): Promise<ScanOutcome> {
-    const { to } = this.#options
     let damage: Damage | undefined
-    while (this.#position < to && damage === undefined) {
-      const more = await this.#fill(1)
-      damage = more ? await this.#takeBuffered() : this.#damage('incomplete', 'the file is shorter than it was')
+    try {
+      damage = await this.#takeAll()
+    } finally {
+      await this.#ahead.settle()
     }
     return {
       firstPosition: this.#options.from,
@@ -137,38 +129,41 @@ class LogFileScan {
     }
   }
 
-  /** Takes batches for as long as they lie in the buffer. */
-  async #takeBuffered(): Promise<Damage | undefined> {
+  async #takeAll(): Promise<Damage | undefined> {
+    let need = 1
+    while (this.#position < this.#options.to) {
+      if (!(await this.#ahead.fill(this.#position, need))) {
+        const nothing = this.#ahead.bytes.length === this.#position - this.#ahead.from
+        return this.#damage('incomplete', nothing ? 'the file is shorter than it was' : 'the file ends inside it')
+      }
+      const taken = this.#takeBuffered()
+      if (typeof taken !== 'number') return taken
+      need = taken
+    }
+    return undefined
+  }
+
+  /**
+   * Takes batches for as long as they lie in memory.
+   *
+   * @returns what is damaged, or how many bytes of the next batch it takes to go on.
+   */
+  #takeBuffered(): Damage | number {
+    const { bytes, from } = this.#ahead
     for (;;) {
-      const start = this.#position - this.#at
-      const scan = scanBatch(this.#buffer, start, this.#length)
-      if (scan.kind === 'end') return undefined
+      const start = this.#position - from
+      const scan = scanBatch(bytes, start, bytes.length)
+      if (scan.kind === 'end') return 1
+      if (scan.kind === 'incomplete') return scan.need
       if (scan.kind === 'corrupt') {
         return this.#damage(scan.reason === 'zeros' ? 'zeros' : 'corrupt', scan.reason)
       }
-      if (scan.kind === 'incomplete') {
-        if (this.#position + scan.need > this.#options.to) return this.#damage('incomplete', 'the file ends inside it')
-        // The rest is in the file: more of it is read, unless somebody cut it meanwhile.
-        if (!(await this.#fill(scan.need))) return this.#damage('incomplete', 'the file ends inside it')
-        continue
-      }
-      const batch = this.#view(start)
+      const batch = view(bytes, start)
       if (!(batch instanceof BatchView)) return this.#damage('corrupt', batch)
       if (!batch.isSound()) return this.#damage('corrupt', 'its CRC is wrong')
       const misplaced = this.#misplaced(batch)
       if (misplaced !== undefined) return { ...this.#damage('corrupt', misplaced), isWhole: true }
       this.#take(batch)
-    }
-  }
-
-  #view(start: number): BatchView | string {
-    const magic = this.#buffer[start + MAGIC_AT] as number
-    if (magic < CURRENT_MAGIC && !isOlderMessage(this.#buffer, start)) return `magic ${magic} and a wrong CRC`
-    try {
-      return new BatchView(this.#filled, start)
-    } catch (error) {
-      if (error instanceof LogError && error.code === 'CORRUPT_MESSAGE') return error.message
-      throw error
     }
   }
 
@@ -207,33 +202,23 @@ class LogFileScan {
 
   /** Decision on damage: a length that leads out of the file, or is less than a header, is impossible. */
   #declaredEnd(): number | undefined {
-    const start = this.#position - this.#at
-    if (this.#length - start < LOG_OVERHEAD) return undefined
-    const length = this.#buffer.readInt32BE(start + LENGTH_AT)
+    const { bytes, from } = this.#ahead
+    const start = this.#position - from
+    if (bytes.length - start < LOG_OVERHEAD) return undefined
+    const length = bytes.readInt32BE(start + LENGTH_AT)
     const end = this.#position + LOG_OVERHEAD + length
     return length < MIN_BATCH_LENGTH || end > this.#options.to ? undefined : end
   }
+}
 
-  /**
-   * Has at least `need` bytes from the present position on in the buffer, or all up to the end.
-   *
-   * @returns false if the file ends before.
-   */
-  async #fill(need: number): Promise<boolean> {
-    const wanted = Math.min(Math.max(need, CHUNK_BYTES), this.#options.to - this.#position)
-    if (wanted < need) return false
-    const kept = this.#buffer.subarray(this.#position - this.#at, this.#length)
-    if (kept.length >= need) return true
-    // What a view still points at is never overwritten: its visitor may be done, but its owner may not.
-    const buffer = this.#buffer.length >= wanted ? this.#buffer : Buffer.allocUnsafeSlow(wanted)
-    kept.copy(buffer, 0)
-    const length = kept.length
-    const count = await this.#source.read(buffer.subarray(length, wanted), this.#position + length)
-    this.#buffer = buffer
-    this.#at = this.#position
-    this.#length = length + count
-    this.#filled = buffer.subarray(0, this.#length)
-    return this.#length >= need
+function view(bytes: Buffer, start: number): BatchView | string {
+  const magic = bytes[start + MAGIC_AT] as number
+  if (magic < CURRENT_MAGIC && !isOlderMessage(bytes, start)) return `magic ${magic} and a wrong CRC`
+  try {
+    return new BatchView(bytes, start)
+  } catch (error) {
+    if (error instanceof LogError && error.code === 'CORRUPT_MESSAGE') return error.message
+    throw error
   }
 }
 

@@ -423,6 +423,11 @@ export class Segment {
     return result
   }
 
+  /** As `rebuildIndexes`, for whoever has read and checked all batches up to `size`; `builder` is taken over. */
+  replaceIndexes(builder: IndexBuilder): void {
+    this.#lookup.startBuilding(builder, { rebuilt: true })
+  }
+
   /** Begins the transaction index anew. */
   resetTransactions(): void {
     this.#indexes.resetTransactions()

@@ -1,4 +1,6 @@
+import { basename } from 'node:path'
 import t from 'tap'
+import type { FileSystem } from '../../lib/fs/file-system.ts'
 import type { LoadedLog } from '../../lib/log/loader-types.ts'
 import { logConfig } from '../../lib/log/log-config.ts'
 import { formatProducerSnapshot } from '../../lib/log/producer-snapshot.ts'
@@ -151,6 +153,52 @@ t.test('a clean log is read from its last index entry on', async t => {
   t.ok(log.report.scannedBatches < 100, `${log.report.scannedBatches} batches read`)
   t.same([log.recoveryPoint, log.durableOffset], [400, 400])
   await closeLoaded(log)
+})
+
+/** Bytes read of each file from now on, by name. */
+function countReads(fs: FileSystem): Map<string, number> {
+  const bytes = new Map<string, number>()
+  const open = fs.open.bind(fs)
+  fs.open = async (path, mode, permissions) => {
+    const handle = await open(path, mode, permissions)
+    const read = handle.read.bind(handle)
+    handle.read = async (target, position) => {
+      const count = await read(target, position)
+      bytes.set(basename(path), (bytes.get(basename(path)) ?? 0) + count)
+      return count
+    }
+    return handle
+  }
+  return bytes
+}
+
+t.test('a recovery reads what lies behind the recovery point once, and nothing before it', async t => {
+  const large = batches(0, 40, { valueBytes: 100_000 })
+  const files = [large.slice(0, 10), large.slice(10, 35), large.slice(35)].map(some => Buffer.concat(some))
+  const [first, second, third] = files as [Buffer, Buffer, Buffer]
+  const fs = await memoryFolder({
+    [file(0)]: first,
+    [file(10)]: second,
+    [file(35)]: third,
+    [file(10, '.snapshot')]: formatProducerSnapshot([])
+  })
+  await closeLoaded(await load({ fs, dir: DIR }))
+  const read = countReads(fs)
+  const log = await load({ fs, dir: DIR, recoveryPoint: 10 })
+  t.equal(log.logEndOffset, 40)
+  t.equal(read.get(file(0)), undefined)
+  t.same([read.get(file(10)), read.get(file(35))], [second.length, third.length])
+  t.ok(log.report.rebuilt.includes('offset-index 10') && log.report.rebuilt.includes('time-index 35'))
+  const found = await log.segments[1]?.findBatch(20)
+  t.match(found, { baseOffset: 20, lastOffset: 20 })
+  await closeLoaded(log)
+  const again = await load({ fs, dir: DIR, recoveryPoint: 0 })
+  await again.segments[1]?.rebuildIndexes()
+  await closeLoaded(again)
+  const image = await imageOf(fs)
+  t.equal(image[file(10, '.index')]?.length, 2 * 8 * 24)
+  await closeLoaded(await load({ fs, dir: DIR, recoveryPoint: 0 }))
+  t.same(await imageOf(fs), image, 'indexes that the scan builds are those that a reading of the file gives')
 })
 
 t.test('the transaction index is rebuilt from the batches, in every segment that is scanned', async t => {

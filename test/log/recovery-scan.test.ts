@@ -44,6 +44,41 @@ t.test('batches larger than a chunk, and batches across its border, are read who
   t.same([outcome.nextOffset, outcome.damage], [4, undefined])
 })
 
+t.test('the next piece is being read while the present one is checked, and nothing is left under way', async t => {
+  const bytes = Buffer.concat(batches(0, 30, { valueBytes: 100_000 }))
+  bytes[100_500] = (bytes[100_500] as number) ^ 1
+  let begun = 0
+  let ended = 0
+  const slow: ByteSource = {
+    async read(target, position) {
+      begun += 1
+      await new Promise(resolve => setImmediate(resolve))
+      ended += 1
+      return bytes.copy(target, 0, position)
+    }
+  }
+  const seen: number[] = []
+  const options = { baseOffset: 0, from: 0, to: bytes.length, nextOffset: 0 }
+  const damaged = await scanLogFile(slow, { ...options, visit: () => seen.push(begun - ended) })
+  t.same(seen, [1])
+  t.match(damaged, { nextOffset: 1, damage: { kind: 'corrupt' } })
+  t.same([begun, ended], [2, 2])
+})
+
+t.test('an error of reading on counts only when the scan comes to it', async t => {
+  const bytes = Buffer.concat(batches(0, 30, { valueBytes: 100_000 }))
+  const failing: ByteSource = {
+    async read(target, position) {
+      if (position > 0) throw Object.assign(new Error('EIO'), { code: 'EIO' })
+      return bytes.copy(target, 0, position)
+    }
+  }
+  const options = { baseOffset: 0, from: 0, to: bytes.length, nextOffset: 0 }
+  await t.rejects(scanLogFile(failing, options), { code: 'EIO' })
+  bytes[100_500] = (bytes[100_500] as number) ^ 1
+  t.match(await scanLogFile(failing, options), { nextOffset: 1, damage: { kind: 'corrupt' } })
+})
+
 t.test('a file that is shorter than it was when it was looked at ends there', async t => {
   const bytes = Buffer.concat(batches(0, 2))
   const outcome = await scan(bytes, { to: bytes.length + 100 })
