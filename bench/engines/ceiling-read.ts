@@ -96,6 +96,20 @@ export class BareCursor {
     return true
   }
 
+  /** Passes over `count` records by their lengths alone. */
+  skip(count: number): void {
+    const { bytes } = this
+    let at = this.#at
+    for (let left = count; left > 0; left -= 1) {
+      let byte = bytes[at++]!
+      let zigzag = byte & 0x7f
+      for (let shift = 7; byte >= 0x80; shift += 7) zigzag |= ((byte = bytes[at++]!) & 0x7f) << shift
+      at += zigzag >>> 1
+    }
+    this.#at = at
+    this.#left -= count
+  }
+
   /** Names as strings, values as views, of the record that `next` came to. */
   headers(): [string, Buffer][] {
     const { bytes } = this
@@ -227,6 +241,56 @@ export function scanner(directory: string, kind: ScanKind): Scanner {
   }
 }
 
+/** All followers take turns with one buffer: a page is consumed before the next read. */
+const followed = Buffer.alloc(PIECE_BYTES)
+
+/** Follows the one file of a directory while it grows. */
+export class BareFollower {
+  readonly #file: number
+  readonly #cursor = new BareCursor()
+  #position = 0
+
+  constructor(directory: string) {
+    this.#file = openSync(logFiles(directory)[0]!, 'r')
+  }
+
+  /** Passes over the batches that end at or below `offset`. */
+  skipTo(offset: number): void {
+    for (;;) {
+      if (readSync(this.#file, followed, 0, HEADER_BYTES, this.#position) < HEADER_BYTES) return
+      if (readOffset(followed, 0) + followed.readInt32BE(RECORD_COUNT_AT) > offset) return
+      this.#position += 12 + followed.readInt32BE(LENGTH_AT)
+    }
+  }
+
+  /** What one read finds of the batches that begin below `bound`; `count` is 0 if there is none. */
+  next(bound: number): { firstPosition: number; count: number; bytes: number } {
+    const length = readSync(this.#file, followed, 0, followed.length, this.#position)
+    const cursor = this.#cursor
+    const page = { firstPosition: 0, count: 0, bytes: 0 }
+    let at = 0
+    while (length - at >= HEADER_BYTES) {
+      const end = at + 12 + followed.readInt32BE(at + LENGTH_AT)
+      const offset = readOffset(followed, at)
+      if (end > length || offset >= bound) break
+      checkCrc(followed, at, end)
+      if (page.count === 0) page.firstPosition = offset
+      cursor.begin(followed, at)
+      while (cursor.next()) {
+        page.count += 1
+        page.bytes += followed.subarray(cursor.valueStart, cursor.valueEnd).length
+      }
+      at = end
+    }
+    this.#position += at
+    return page
+  }
+
+  close(): void {
+    closeSync(this.#file)
+  }
+}
+
 /** Reads and nothing else, piece by piece: what no scan can be faster than. Returns the bytes read. */
 export function rawScanner(directory: string): Scanner {
   const files = logFiles(directory).map(path => openSync(path, 'r'))
@@ -304,9 +368,11 @@ export function pointReader(directory: string, { cacheBytes }: { cacheBytes: num
   if (cacheBytes > 0) return { get: cachedGet(table, cacheBytes), close }
   return {
     get(offset) {
-      readBatch(table, find(table.baseOffsets, offset), bytes)
+      const entry = find(table.baseOffsets, offset)
+      readBatch(table, entry, bytes)
       cursor.begin(bytes, 0)
-      while (cursor.next() && cursor.offset !== offset);
+      cursor.skip(offset - table.baseOffsets[entry]!)
+      cursor.next()
       return bytes.subarray(cursor.valueStart, cursor.valueEnd).length
     },
     close

@@ -4,7 +4,7 @@ import type { Appender, Engine, Level, PointReader, ScanKind, Scanner } from './
 import { heartwoodVersion } from './load.ts'
 
 const TOPIC = 'bench'
-const DURABILITY = { written: 'none', synced: 'batch' } as const
+export const DURABILITY = { written: 'none', synced: 'batch' } as const
 /** A limit and no more: an append of 10,000 records of 100 B is above the default, which is Kafka's. */
 const MAX_MESSAGE_BYTES = 16 * MiB
 
