@@ -10,14 +10,14 @@
  * What limits it: the CRC (about 6 GB/s), the copy out of the page cache, and some us for each batch, which decide for
  * small ones. Expect 2 GB/s with large batches.
  */
-import { copyFile, link, mkdir, readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Store } from '../lib/index.ts'
 import { fillPageCache } from './harness/file-cache.ts'
+import { checkCrcs, copyKilled } from './harness/killed-store.ts'
 import { bytesRead } from './harness/process-facts.ts'
 import { runProgram } from './harness/program.ts'
 import type { Context, Goal, Measurement, Question, Row, Scale, Shape } from './harness/question.ts'
-import { checkCrcs } from './harness/recovery-scan.ts'
 import type { KilledFacts } from './programs/killed-writer.ts'
 
 const TOPIC = 'log'
@@ -81,7 +81,7 @@ async function measure({ contestant, directory, kept }: Context): Promise<Measur
     const settings = 'bare loop: readSync of 1 MiB, one native CRC-32C call a batch'
     return { value: bytes / 1e3 / milliseconds, extras: { ms: milliseconds }, settings, note }
   }
-  await copyOf(join(kept, STORE), directory)
+  await copyKilled(join(kept, STORE), directory)
   const readBefore = bytesRead()
   const begin = performance.now()
   const store = await Store.open(directory)
@@ -98,18 +98,6 @@ async function measure({ contestant, directory, kept }: Context): Promise<Measur
     extras: { ms: milliseconds, 'read / past': read / past },
     settings: 'Store.open, default settings',
     note
-  }
-}
-
-/** What recovery writes to is copied; the log files it only reads, so they are linked. */
-async function copyOf(from: string, to: string): Promise<void> {
-  for (const entry of await readdir(from, { withFileTypes: true })) {
-    const [source, target] = [join(from, entry.name), join(to, entry.name)]
-    if (entry.isDirectory()) {
-      await mkdir(target)
-      await copyOf(source, target)
-    } else if (entry.name.endsWith('.log')) await link(source, target)
-    else if (entry.isFile()) await copyFile(source, target)
   }
 }
 

@@ -1,5 +1,7 @@
-/** The ceiling of recovery: reads a file in pieces of 1 MiB and checks the CRC of each batch. Nothing else. */
+/** Stores whose process was killed: copies to recover, and the bare loop that recovery is measured against. */
 import { closeSync, openSync, readSync } from 'node:fs'
+import { copyFile, link, mkdir, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { crc32c } from '@node-rs/crc32'
 
 const PIECE_BYTES = 1024 * 1024
@@ -9,6 +11,8 @@ const CRC_AT = 17
 const CRC_FROM = 21
 
 /**
+ * The ceiling: reads a file in pieces of 1 MiB and checks the CRC of each batch. Nothing else.
+ *
  * @param from - byte at which the first batch to check starts.
  * @returns bytes of whole, sound batches from there on.
  * @throws {Error} for a batch whose CRC is not right.
@@ -37,5 +41,17 @@ export function checkCrcs(path: string, from: number): number {
     }
   } finally {
     closeSync(file)
+  }
+}
+
+/** Into a folder that is there. What recovery writes to is copied; the log files it only reads, so they are linked. */
+export async function copyKilled(from: string, to: string): Promise<void> {
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)]
+    if (entry.isDirectory()) {
+      await mkdir(target)
+      await copyKilled(source, target)
+    } else if (entry.name.endsWith('.log')) await link(source, target)
+    else if (entry.isFile()) await copyFile(source, target)
   }
 }
