@@ -22,6 +22,7 @@ export type {
   AppendOptions,
   EndTransactionOptions,
   FetchResult,
+  GetOptions,
   Isolation,
   ReadOptions,
   SegmentInfo,

@@ -220,6 +220,7 @@ export class FileFollower {
     state.producers = loaded.producers
     state.logStartOffset = Math.max(loaded.logStartOffset, loaded.segments[0]?.baseOffset ?? 0)
     state.writtenOffset = loaded.logEndOffset
+    state.cuts += 1 // the same offsets may hold something else now
     this.#publish()
     state.advanced()
   }

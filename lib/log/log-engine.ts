@@ -11,6 +11,7 @@
  */
 
 import { toLogError } from '../fs/system-errors.ts'
+import type { LazyRecord } from '../record/lazy-record.ts'
 import { publish } from '../util/diagnostics.ts'
 import { LogError } from '../util/errors.ts'
 import { Turn } from '../util/turn.ts'
@@ -24,6 +25,7 @@ import type { LogConfig } from './log-config.ts'
 import { LogMetrics, type LogStats } from './log-metrics.ts'
 import type { LogState } from './log-state.ts'
 import type { LogParts } from './open-log.ts'
+import { PointReader } from './point-reader.ts'
 import { Reader } from './reader.ts'
 import type { StreamSource } from './record-stream.ts'
 import { SegmentKeeper } from './segment-keeper.ts'
@@ -34,6 +36,7 @@ import {
   type AppendOptions,
   ackLevelOf,
   type FetchResult,
+  type GetOptions,
   type ReadOptions
 } from './types.ts'
 import { Writer, type WrittenMark } from './writer.ts'
@@ -44,6 +47,7 @@ export class LogEngine implements StreamSource {
   readonly parts: LogParts
   readonly state: LogState
   readonly reader: Reader
+  readonly #points: PointReader
   readonly keeper: SegmentKeeper
   readonly #metrics = new LogMetrics()
   readonly #turn = new Turn()
@@ -65,7 +69,9 @@ export class LogEngine implements StreamSource {
     this.state = state
     this.#flush = new FlushPolicy(clock, state.config)
     this.#arena = new BatchArena(parts.arena, state.tail)
-    this.reader = new Reader(state, metrics, name)
+    this.reader = new Reader({ ...parts, metrics })
+    const read = (offset: number, options: ReadOptions): Promise<FetchResult> => this.read(offset, options)
+    this.#points = new PointReader({ ...parts, metrics, reader: this.reader, read })
     this.keeper = new SegmentKeeper({
       ...parts,
       metrics,
@@ -157,6 +163,12 @@ export class LogEngine implements StreamSource {
       await follow.reload()
       return this.reader.read(offset, options)
     }
+  }
+
+  get(offset: number, options: GetOptions): Promise<LazyRecord | undefined> {
+    this.assertNotClosed()
+    this.#sealGathered()
+    return this.#points.get(offset, options)
   }
 
   waitBeyond(offset: number, isolation: Isolation, signal: AbortSignal | undefined): Promise<void> {

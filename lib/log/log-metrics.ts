@@ -66,6 +66,10 @@ export interface LogStats {
   readonly reads: number
   readonly readsFromMemory: number
   readonly readBytes: number
+  /** Calls of `get` that could have found something. */
+  readonly pointReads: number
+  /** Of these, answered without touching the file. */
+  readonly pointReadsFromMemory: number
   readonly unwrittenBytes: number
   readonly segments: number
   readonly bytesOnDisk: number
@@ -83,6 +87,8 @@ export class LogMetrics {
   reads = 0
   readsFromMemory = 0
   readBytes = 0
+  pointReads = 0
+  pointReadsFromMemory = 0
   readonly groupSize = new PowerHistogram()
   readonly syncMicroseconds = new PowerHistogram()
 
@@ -118,6 +124,8 @@ export class LogMetrics {
       reads: this.reads,
       readsFromMemory: this.readsFromMemory,
       readBytes: this.readBytes,
+      pointReads: this.pointReads,
+      pointReadsFromMemory: this.pointReadsFromMemory,
       ...sizes
     }
   }

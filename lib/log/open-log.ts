@@ -9,12 +9,14 @@ import { type Clock, systemClock } from '../util/clock.ts'
 import { hasSubscribers, publish } from '../util/diagnostics.ts'
 import { LogError } from '../util/errors.ts'
 import { ArenaPool } from './arena.ts'
+import { BatchCache } from './batch-cache.ts'
 import { FileFollower, type FollowerParts } from './file-follower.ts'
 import { type LoadedLog, loadLog } from './loader.ts'
 import { type LogConfig, logConfig } from './log-config.ts'
 import { LogState } from './log-state.ts'
 import { ProducerSnapshots } from './producer-snapshots.ts'
 import type { RecoveryReport } from './recovery-report.ts'
+import { WarmReads } from './warm-reads.ts'
 import { WatermarkFile } from './watermark-file.ts'
 import { WatermarkKeeper } from './watermark-keeper.ts'
 
@@ -52,16 +54,21 @@ export interface SharedParts {
   readonly handles: HandleCache
   readonly arena: ArenaPool
   readonly indexCache: IndexCache
+  readonly batchCache: BatchCache
+  readonly warmReads: WarmReads
 }
 
 export function sharedParts(given: Partial<SharedParts> = {}): SharedParts {
   const fs = given.fs ?? nodeFileSystem
+  const clock = given.clock ?? systemClock
   return {
     fs,
-    clock: given.clock ?? systemClock,
+    clock,
     handles: given.handles ?? new HandleCache(fs),
     arena: given.arena ?? new ArenaPool(),
-    indexCache: given.indexCache ?? new IndexCache()
+    indexCache: given.indexCache ?? new IndexCache(),
+    batchCache: given.batchCache ?? new BatchCache(),
+    warmReads: given.warmReads ?? new WarmReads(clock)
   }
 }
 

@@ -6,6 +6,7 @@
  *   batch-arena.ts      the memory that batches are built in
  *   writer.ts           group commit: memory to file, fdatasync, acknowledgements
  *   reader.ts           whole batches by offset; record-stream.ts: records, following the end
+ *   point-reader.ts     one record by its offset
  *   log-engine.ts       puts these together and runs them in turn
  *   segment-keeper.ts   roll, truncate, drop the beginning
  *   loader.ts           opening and recovery
@@ -13,6 +14,7 @@
  *
  * This class answers callers.
  */
+import type { LazyRecord } from '../record/lazy-record.ts'
 import type { RecordInput } from '../record/record.ts'
 import { LogError } from '../util/errors.ts'
 import type { AppendResult } from './acknowledgement.ts'
@@ -29,6 +31,7 @@ import type {
   AppendOptions,
   EndTransactionOptions,
   FetchResult,
+  GetOptions,
   Isolation,
   ReadOptions,
   SegmentInfo,
@@ -181,6 +184,21 @@ export class PartitionLog implements AsyncDisposable {
    */
   read(offset: number, options: ReadOptions = {}): Promise<FetchResult> {
     return this.#engine.read(offset, options)
+  }
+
+  /**
+   * The record at `offset`, in memory of its own; `undefined` where there is none: nothing yet at the bound, a control
+   * record, a gap that compaction left, with `read_committed` a record of an aborted transaction.
+   *
+   * A batch that was looked into stays in a cache that all logs of a store share. From the page cache a small batch is
+   * read on the calling thread, as long as such reads prove to be fast: a cold one may hold the event loop for as long
+   * as the device takes.
+   *
+   * @param offset - in [logStartOffset, logEndOffset].
+   * @throws {LogError} OFFSET_OUT_OF_RANGE, CORRUPT_LOG as `read`; what the records of its batch are refused for.
+   */
+  get(offset: number, options: GetOptions = {}): Promise<LazyRecord | undefined> {
+    return this.#engine.get(offset, options)
   }
 
   /** Records one by one: see RecordStream. Nothing is read before the first `next`. */

@@ -12,6 +12,7 @@ import { KiB, MiB } from '../util/sizes.ts'
 import type { LogMetrics } from './log-metrics.ts'
 import type { LogState } from './log-state.ts'
 import type { AbortedRange, FetchResult, ReadOptions } from './types.ts'
+import { LARGEST_WARM_READ, type WarmReads } from './warm-reads.ts'
 
 export const DEFAULT_MAX_BYTES = 1 * MiB
 /** One read allocates at most this, whatever `maxBytes` says. */
@@ -40,12 +41,15 @@ interface Slice {
 export class Reader {
   readonly #state: LogState
   readonly #metrics: LogMetrics
+  readonly #warmReads: WarmReads
   readonly #name: string
+  #warmInARow = 0
 
-  constructor(state: LogState, metrics: LogMetrics, name: string) {
-    this.#state = state
-    this.#metrics = metrics
-    this.#name = name
+  constructor(parts: { state: LogState; metrics: LogMetrics; warmReads: WarmReads; name: string }) {
+    this.#state = parts.state
+    this.#metrics = parts.metrics
+    this.#warmReads = parts.warmReads
+    this.#name = parts.name
   }
 
   /** See `PartitionLog.read`. */
@@ -78,7 +82,7 @@ export class Reader {
     this.#metrics.readBytes += found?.bytes.length ?? 0
     // Where no batch is, up to the bound, there is none to come either.
     const nextOffset = found?.nextOffset ?? Math.max(offset, bound)
-    const aborted = isolation === 'read_committed' ? await this.#aborted(offset, nextOffset) : undefined
+    const aborted = isolation === 'read_committed' ? await this.aborted(offset, nextOffset) : undefined
     return {
       batches: found?.bytes ?? EMPTY,
       baseOffset: found?.baseOffset,
@@ -146,7 +150,7 @@ export class Reader {
     for (let step = MIN_STEP_BYTES; ; step *= 2) {
       if (range.to <= range.from) return undefined
       const buffer = Buffer.allocUnsafeSlow(range.to - range.from)
-      const length = await segment.read(buffer, range.from)
+      const length = this.#readWarm(segment, buffer, range.from) ?? (await segment.read(buffer, range.from))
       const bytes = length === buffer.length ? buffer : buffer.subarray(0, length)
       const slice = this.#slice(segment, bytes, range.from, expected, wanted)
       if (slice.found !== undefined || slice.needTo === undefined) return slice.found
@@ -157,6 +161,16 @@ export class Reader {
       range = { from: slice.needFrom, to: Math.min(segment.size, Math.max(slice.needTo, slice.needFrom + step)) }
       expected = undefined
     }
+  }
+
+  /** A small read spares itself the hop to the thread pool, where that is most of its time. */
+  #readWarm(segment: Segment, target: Buffer, position: number): number | undefined {
+    this.#warmInARow += 1
+    if (target.length > LARGEST_WARM_READ || this.#warmInARow > MOST_WARM_IN_A_ROW || !this.#warmReads.mayRead()) {
+      this.#warmInARow = 0
+      return undefined
+    }
+    return this.#warmReads.read(segment, target, position)
   }
 
   /** Finds the wanted batches in what was read from `position` on. */
@@ -215,7 +229,7 @@ export class Reader {
   }
 
   /** Aborted transactions that concern [from, upper), ascending by first offset. */
-  async #aborted(from: number, upper: number): Promise<readonly AbortedRange[]> {
+  async aborted(from: number, upper: number): Promise<readonly AbortedRange[]> {
     const { segments } = this.#state
     const ranges: AbortedRange[] = []
     if (upper <= from) return ranges
@@ -234,3 +248,5 @@ export class Reader {
 const EMPTY = Buffer.alloc(0)
 /** Where the first read was too short, at least this much is read next, and then twice that. */
 const MIN_STEP_BYTES = 64 * KiB
+/** A loop of reads that never wait would keep the event loop from everything else: after so many one waits. */
+const MOST_WARM_IN_A_ROW = 128

@@ -5,8 +5,9 @@
  * Invariants:
  *   T1  Batches are in offset order, without one missing between the first and the last.
  *   T2  What lies here is sealed: base offset, epoch and CRC are final.
- *   T3  Copies only leave this class (A2 of arena.ts).
+ *   T3  Copies only leave this class, and `find`'s view, which does not outlive the call (A2 of arena.ts).
  */
+import { BatchView } from '../record/batch-view.ts'
 import type { Chunk } from './arena.ts'
 
 /** A batch that has its offsets and its final bytes. */
@@ -97,6 +98,14 @@ export class Tail {
       baseOffset: (this.#batches[first] as SealedBatch).baseOffset,
       nextOffset: (this.#batches[end - 1] as SealedBatch).lastOffset + 1
     }
+  }
+
+  /** The batch that holds `offset`, where it lies: whoever asks copies what it needs at once (T3). */
+  find(offset: number): BatchView | undefined {
+    const base = this.baseOffset
+    if (base === undefined || offset < base) return undefined
+    const batch = this.#batches[this.#firstWithLastOffsetAtLeast(offset)]
+    return batch === undefined || batch.baseOffset > offset ? undefined : new BatchView(batch.chunk.buffer, batch.start)
   }
 
   #firstWithLastOffsetAtLeast(offset: number): number {

@@ -55,6 +55,11 @@ export interface ReadOptions {
   readonly signal?: AbortSignal
 }
 
+export interface GetOptions {
+  /** `read_uncommitted` by default, as in Kafka. */
+  readonly isolation?: Isolation
+}
+
 /** An aborted transaction that concerns a fetched range: drop its producer's records from `firstOffset` on. */
 export interface AbortedRange {
   readonly producerId: number

@@ -240,6 +240,19 @@ export class BatchView {
   }
 
   /**
+   * A batch of the same header and of `bytes[from, to)` in place of the records, in memory of its own. What the header
+   * says of the records (count, CRC, codec) is as it was.
+   */
+  copyWith(bytes: Buffer, from: number, to: number): BatchView {
+    const size = HEADER_BYTES + to - from
+    const copy = Buffer.allocUnsafe(size)
+    this.bytes.copy(copy, 0, this.start, this.start + HEADER_BYTES)
+    bytes.copy(copy, HEADER_BYTES, from, to)
+    copy.writeInt32BE(size - LOG_OVERHEAD, LENGTH_AT)
+    return new BatchView(copy)
+  }
+
+  /**
    * The records. Checks the CRC and decompresses at once, unless told otherwise.
    *
    * @throws {LogError} CORRUPT_MESSAGE, UNSUPPORTED_COMPRESSION_TYPE, INVALID_RECORD, DECOMPRESSION_LIMIT

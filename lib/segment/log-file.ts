@@ -86,6 +86,22 @@ export class LogFile {
     }
   }
 
+  /** As `readSync`, if the file is open already; `undefined` if it is not, and nothing was read. */
+  readOpenSync(target: Buffer, position: number): number | undefined {
+    const wanted = Math.min(target.length, this.#size - position)
+    if (wanted <= 0) return 0
+    const into = wanted === target.length ? target : target.subarray(0, wanted)
+    const lease = this.#held ?? this.#env.handles.tryAcquire(this.#path, 'read')
+    if (lease === undefined) return undefined
+    try {
+      return lease.handle.readSync(into, position)
+    } catch (error) {
+      throw toLogError(error, 'read', this.#path)
+    } finally {
+      if (lease !== this.#held) lease.release()
+    }
+  }
+
   /**
    * @throws {LogError} NO_SPACE and others as the system says; nothing was appended then. STORAGE_FAILED once broken.
    */

@@ -73,6 +73,17 @@ export class SegmentLookup {
     return index === undefined ? undefined : this.#range(index, offset, maxBytes)
   }
 
+  /** `undefined` when the index is not in memory, or has no such entry. See `Segment.locateEntrySync`. */
+  entryRangeSync(offset: number): ReadRange | undefined {
+    const index = this.#indexes.offsets
+    if (index === undefined) return undefined
+    const entry = index.countAtOrBelow(offset - 1)
+    if (entry === index.entryCount) return undefined
+    const isLast = entry + 1 === index.entryCount
+    const to = isLast ? this.#log.size : Math.min(this.#log.size, index.positionAt(entry + 1))
+    return { from: index.positionAt(entry), to, lastOffset: index.offsetAt(entry) }
+  }
+
   async range(offset: number, maxBytes: number): Promise<ReadRange> {
     return this.#range(await this.offsets(), offset, maxBytes)
   }

@@ -293,6 +293,11 @@ export class Segment {
     return this.#lookup.rangeSync(offset, maxBytes)
   }
 
+  /** The batch of the first entry at or above `offset`: the one that holds it, where each batch has an entry. */
+  locateEntrySync(offset: number): ReadRange | undefined {
+    return this.#lookup.entryRangeSync(offset)
+  }
+
   /** As `locateSync`, reading the index if need be. */
   locate(offset: number, maxBytes = 0): Promise<ReadRange> {
     return this.#lookup.range(offset, maxBytes)
@@ -303,9 +308,9 @@ export class Segment {
     return this.#log.read(target, position)
   }
 
-  /** As `read`, on the calling thread: for what is expected in the page cache. */
-  readSync(target: Buffer, position: number): number {
-    return this.#log.readSync(target, position)
+  /** As `read`, on the calling thread: for what is expected in the page cache. `undefined` if the file is not open. */
+  readOpenSync(target: Buffer, position: number): number | undefined {
+    return this.#log.readOpenSync(target, position)
   }
 
   /** Largest timestamp of any record, the nearest number; `undefined` where no record has one. */

@@ -6,6 +6,7 @@ import { HandleCache } from '../fs/handle-cache.ts'
 import { LOCK_FILE } from '../fs/lock-holder.ts'
 import { nodeFileSystem } from '../fs/node-file-system.ts'
 import { ArenaPool } from '../log/arena.ts'
+import { BatchCache } from '../log/batch-cache.ts'
 import { logConfig } from '../log/log-config.ts'
 import { type SharedParts, sharedParts } from '../log/open-log.ts'
 import { systemClock } from '../util/clock.ts'
@@ -51,7 +52,10 @@ export async function openStoreParts(dirs: readonly string[], options: StoreOpti
   try {
     const handles = new HandleCache(fs, { maxOpen: options.maxOpenFiles ?? defaultMaxOpenFiles() })
     const arena = new ArenaPool(options.tailBytes === undefined ? {} : { maxRetainedBytes: options.tailBytes })
-    const shared = sharedParts({ fs, clock: options.clock ?? systemClock, handles, arena })
+    const batchCache = new BatchCache(
+      options.batchCacheBytes === undefined ? {} : { maxBytes: options.batchCacheBytes }
+    )
+    const shared = sharedParts({ fs, clock: options.clock ?? systemClock, handles, arena, batchCache })
     const table = new LogTable({ shared, readOnly, onCorruption })
     addPartitions(table, directories)
     const topics = new Topics({ fs, directories, table, readOnly, defaults })

@@ -24,6 +24,8 @@ export interface StoreOptions {
   readonly maxOpenFiles?: number
   /** Memory for the batches written last, from which readers of a log's end are served; 16 MiB by default. */
   readonly tailBytes?: number
+  /** Memory for the batches that `get` looked into last, for all logs together; 8 MiB by default, 1 to 32 MiB. */
+  readonly batchCacheBytes?: number
   /** Writes on NFS, SMB or 9p all the same, where a lock and a sync promise little. False by default. */
   readonly forceUnsafeFileSystem?: boolean
   /** `read-prefix`: a corrupt log is open for reading up to its first bad offset. `fail` by default. */

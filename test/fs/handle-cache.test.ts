@@ -214,3 +214,14 @@ async function setUp(files: number, maxOpen = 100) {
   fs.onCall = ({ operation, path }) => void (operation === 'open' && opened.push(path))
   return { fs, cache: new HandleCache(fs, { maxOpen }), paths, opened }
 }
+
+t.test('only a file that is open already is leased without a call', async t => {
+  const { cache, paths } = await setUp(1)
+  const path = paths[0]!
+  t.equal(cache.tryAcquire(path, 'read'), undefined)
+  const lease = await cache.acquire(path, 'read')
+  t.equal(cache.tryAcquire(path, 'read')?.handle, lease.handle)
+  t.equal(cache.tryAcquire(path, 'write'), undefined)
+  await cache.close()
+  t.equal(cache.tryAcquire(path, 'read'), undefined)
+})

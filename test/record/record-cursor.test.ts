@@ -1,7 +1,9 @@
 import t from 'tap'
+import { BatchBuilder } from '../../lib/record/batch-builder.ts'
 import { updateCrc } from '../../lib/record/batch-edit.ts'
 import { BatchView } from '../../lib/record/batch-view.ts'
 import { encodeBatch } from '../../lib/record/encode-batch.ts'
+import type { LazyRecord } from '../../lib/record/lazy-record.ts'
 import { isLogError } from '../../lib/util/errors.ts'
 
 const three = () =>
@@ -130,3 +132,74 @@ t.test('going through a batch allocates nothing per record', async t => {
   // The smallest object has 16 bytes, which would be 320 KB. A collection in between makes some of these negative.
   t.ok(grown[5]! < 100_000, `${grown}`)
 })
+
+t.test('seek finds every record, from wherever the cursor stands, and tells where there is none', async t => {
+  // As compaction leaves it: records of the first batch are missing in the second.
+  const whole = encodeBatch(
+    Array.from({ length: 300 }, (_, i) => ({
+      key: `k${i}`,
+      value: 'v'.repeat((i * 37) % 200),
+      headers: { i: `${i}` }
+    })),
+    { now: 0, baseOffset: 1000 }
+  )
+  const gaps = Buffer.alloc(65_536)
+  const builder = new BatchBuilder()
+  builder.begin(gaps, 0, { baseOffset: 1000, now: 0, leaderEpoch: 0, timestampType: 'CreateTime' })
+  for (let i = 0; i < 300; i += 3) builder.add({ key: `k${i}`, value: `${i}` }, 1000 + i)
+  const size = builder.finish({ lastOffset: 1299 })
+  for (const [bytes, step] of [
+    [whole, 1],
+    [gaps.subarray(0, size), 3]
+  ] as const) {
+    const cursor = new BatchView(bytes).records()
+    for (let i = 0; i < 600; i += 1) {
+      const delta = (i * 131) % 300
+      const isThere = delta % step === 0
+      if (cursor.seek(1000 + delta) !== isThere) t.fail(`record ${delta}, step ${step}`)
+      else if (isThere && String(cursor.key()) !== `k${delta}`) t.fail(`record ${delta} is ${cursor.key()}`)
+    }
+    t.equal(cursor.seek(999), false)
+    t.equal(cursor.offset, 1000, 'it stands at the next one')
+    t.equal(cursor.seek(1300), false)
+    t.equal(cursor.next(), false, 'behind the last')
+    t.equal(cursor.seek(1000), true)
+    t.equal(cursor.next(), true)
+    t.equal(cursor.offset, 1000 + step)
+  }
+})
+
+t.test('seek says what is wrong with a record, and is not led astray by a length that lies', async t => {
+  const bytes = three()
+  const cursor = new BatchView(bytes).records()
+  cursor.next()
+  cursor.next()
+  const third = cursor.recordEnd
+  bytes[third] = 0x7f
+  updateCrc(bytes, 0)
+  t.throws(() => new BatchView(bytes).records().seek(502), { code: 'INVALID_RECORD' })
+  bytes[third] = 0
+  updateCrc(bytes, 0)
+  t.throws(() => new BatchView(bytes).records().seek(502), { code: 'INVALID_RECORD' })
+  t.equal(new BatchView(bytes).records().seek(501), true)
+})
+
+t.test('a copied record stays what it is when its batch is overwritten', async t => {
+  const bytes = three()
+  const cursor = new BatchView(bytes).records()
+  const lazy = []
+  const copies = []
+  while (cursor.next()) {
+    lazy.push({ ...shown(cursor.lazy()) })
+    copies.push(cursor.copy())
+  }
+  bytes.fill(0xff)
+  t.same(copies.map(shown), lazy)
+})
+
+function shown(record: LazyRecord) {
+  const { offset, timestamp, timestampExact, timestampType, leaderEpoch, key, value, headers } = record
+  const { producerId, producerEpoch } = record
+  const text = { key: key && String(key), value: value && String(value), headers: headers.map(String) }
+  return { offset, timestamp, timestampExact, timestampType, leaderEpoch, producerId, producerEpoch, ...text }
+}

@@ -155,7 +155,7 @@ t.test('one read of the located range gives the batch, and about as much more as
   const target = Buffer.alloc(bytes.length)
   t.equal(await segment.read(target, 0), bytes.length)
   t.ok(target.equals(bytes))
-  t.equal(segment.readSync(target, 100), bytes.length - 100)
+  t.equal(segment.readOpenSync(target, 100), bytes.length - 100)
   t.equal(await segment.read(target, bytes.length), 0)
 })
 
