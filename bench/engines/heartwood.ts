@@ -89,14 +89,15 @@ async function scanner(directory: string, kind: ScanKind): Promise<Scanner> {
   }
 }
 
-async function pointReader(directory: string): Promise<PointReader> {
-  const { store, log } = await openBenchLog(directory)
+/** Without a cache: with the smallest there is, which holds a hundredth of the log. */
+async function pointReader(directory: string, { cacheBytes }: { cacheBytes: number }): Promise<PointReader> {
+  const store = await Store.open(directory, { batchCacheBytes: Math.max(cacheBytes, 1 * MiB) })
+  const log = await store.openLog(TOPIC, 0, { maxMessageBytes: MAX_MESSAGE_BYTES })
   return {
     async get(offset) {
-      const { batches } = await log.read(offset, { maxBytes: 1 })
-      const cursor = new BatchView(batches).records({ checkCrc: false })
-      while (cursor.next()) if (cursor.offset === offset) return cursor.value()!.length
-      throw new Error(`offset ${offset} is not in the batch that holds it`)
+      const record = await log.get(offset)
+      if (record?.offset !== offset) throw new Error(`looked for ${offset}, found ${record?.offset}`)
+      return record.value!.length
     },
     close: () => store.close()
   }

@@ -67,7 +67,13 @@ export class SegmentLookup {
     return largest === 'none' ? undefined : largest
   }
 
-  /** `undefined` when the index is not in memory. See `Segment.locateSync`. */
+  /**
+   * `undefined` when the index is not in memory.
+   *
+   * With entries k (the last at or below the offset), k+1 and k+2, that batch starts at or behind entry k's and not
+   * behind entry k+1's, so it ends where entry k+2's starts at the latest. Only if the index lags far behind may a
+   * range be too short; whoever scans it reads on then.
+   */
   rangeSync(offset: number, maxBytes: number): ReadRange | undefined {
     const index = this.#indexes.offsets
     return index === undefined ? undefined : this.#range(index, offset, maxBytes)
@@ -208,6 +214,17 @@ export class SegmentLookup {
       this.#rebuilding = undefined
     })
     await this.#rebuilding
+  }
+
+  /** What an entry says of the batch it points to must be so, else the indexes are built anew. */
+  async checkEntry(position: number, lastOffset: number): Promise<void> {
+    let found: number | undefined
+    await walkBatches(this.#log, position, batch => {
+      found = batch.lastOffset
+      return false
+    }).catch(() => undefined)
+    if (found === lastOffset) return
+    await this.rebuildDamaged(`an entry leads to ${found ?? 'no batch'}, not ${lastOffset}`)
   }
 
   async #rebuildAndTell(reason: string): Promise<void> {

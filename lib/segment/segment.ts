@@ -284,16 +284,12 @@ export class Segment {
   /**
    * Where to read for `offset`: one read of the range gives the batch that holds it, or the next one where compaction
    * took it away, and then about `maxBytes` more. `undefined` when the index must be read first: see `locate`.
-   *
-   * With entries k (the last at or below the offset), k+1 and k+2, that batch starts at or behind entry k's and not
-   * behind entry k+1's, so it ends where entry k+2's starts at the latest. Only if the index lags far behind may a
-   * range be too short; whoever scans it reads on then.
    */
   locateSync(offset: number, maxBytes = 0): ReadRange | undefined {
     return this.#lookup.rangeSync(offset, maxBytes)
   }
 
-  /** The batch of the first entry at or above `offset`: the one that holds it, where each batch has an entry. */
+  /** The batch of the first index entry at or above `offset`: the one that holds it, where each batch has an entry. */
   locateEntrySync(offset: number): ReadRange | undefined {
     return this.#lookup.entryRangeSync(offset)
   }
@@ -350,7 +346,7 @@ export class Segment {
    */
   async findBatch(offset: number): Promise<BatchFacts | undefined> {
     const { from, lastOffset } = await this.locate(offset)
-    if (lastOffset !== undefined) await this.#checkEntry(from, lastOffset)
+    if (lastOffset !== undefined) await this.#lookup.checkEntry(from, lastOffset)
     let found: BatchFacts | undefined
     await walkBatches(this.#log, (await this.locate(offset)).from, batch => {
       if (batch.lastOffset >= offset) found = batch
@@ -363,7 +359,7 @@ export class Segment {
   async findNextOffset(): Promise<number> {
     if (this.nextOffset !== undefined) return this.nextOffset
     const { from, lastOffset } = await this.locate(Number.MAX_SAFE_INTEGER)
-    if (lastOffset !== undefined) await this.#checkEntry(from, lastOffset)
+    if (lastOffset !== undefined) await this.#lookup.checkEntry(from, lastOffset)
     let next = this.baseOffset
     await walkBatches(this.#log, (await this.locate(Number.MAX_SAFE_INTEGER)).from, batch => {
       next = batch.lastOffset + 1
@@ -371,16 +367,6 @@ export class Segment {
     })
     this.nextOffset = next
     return next
-  }
-
-  /** What an entry says of the batch it points to must be so, else the indexes are built anew. */
-  async #checkEntry(position: number, lastOffset: number): Promise<void> {
-    let found: number | undefined
-    await walkBatches(this.#log, position, batch => {
-      found = batch.lastOffset
-      return false
-    }).catch(() => undefined)
-    if (found !== lastOffset) await this.distrustIndexes(`an entry leads to ${found ?? 'no batch'}, not ${lastOffset}`)
   }
 
   // ---- cutting, rebuilding, closing
