@@ -89,6 +89,7 @@ export class LogEngine implements StreamSource {
       flush: this.#flush,
       metrics,
       clock,
+      writeThread: parts.writeThread,
       hooks: {
         roll: (baseOffset, cause) => this.keeper.roll(baseOffset, cause),
         synced: (mark, milliseconds) => this.#synced(mark, milliseconds),
@@ -282,10 +283,8 @@ export class LogEngine implements StreamSource {
       throw this.#writer.blockedBy
     }
     const accepted = accept(this.#appends, given)
-    const level = strongest(
-      ackLevelOf(state.config.durability),
-      ackLevelOf(options.durability ?? state.config.durability)
-    )
+    const own = ackLevelOf(state.config.durability)
+    const level = options.durability === undefined ? own : strongest(own, ackLevelOf(options.durability))
     const result = new Acknowledgement(accepted, level, state.logStartOffset, this)
     if (level === 'accepted') {
       this.#kick()

@@ -19,6 +19,7 @@ import type { RecoveryReport } from './recovery-report.ts'
 import { WarmReads } from './warm-reads.ts'
 import { WatermarkFile } from './watermark-file.ts'
 import { WatermarkKeeper } from './watermark-keeper.ts'
+import { WriteThread } from './write-thread.ts'
 
 export interface OpenLogOptions {
   /** The partition's folder, `TOPIC-PARTITION`. Created when missing, unless `readOnly`. */
@@ -56,6 +57,7 @@ export interface SharedParts {
   readonly indexCache: IndexCache
   readonly batchCache: BatchCache
   readonly warmReads: WarmReads
+  readonly writeThread: WriteThread
 }
 
 export function sharedParts(given: Partial<SharedParts> = {}): SharedParts {
@@ -68,7 +70,8 @@ export function sharedParts(given: Partial<SharedParts> = {}): SharedParts {
     arena: given.arena ?? new ArenaPool(),
     indexCache: given.indexCache ?? new IndexCache(),
     batchCache: given.batchCache ?? new BatchCache(),
-    warmReads: given.warmReads ?? new WarmReads(clock)
+    warmReads: given.warmReads ?? new WarmReads(clock),
+    writeThread: given.writeThread ?? new WriteThread()
   }
 }
 

@@ -1,10 +1,12 @@
 /**
- * Which thread a group is written by: the calling one, or one of libuv's pool.
+ * Which thread a group is written by: the calling one, or one of libuv's pool. One for all logs of a process.
  *
  * A small write into the page cache takes 2 to 10 us; handing it to the pool and hearing of its end takes 40 us more.
- * But where the page cache has to wait for the disk (too many dirty pages, a full journal, a network file system), a
- * write takes milliseconds, and the calling thread is the host program's event loop. So groups are written here as
- * long as that is quick: after one that was not, by the pool until several there were quick again.
+ * But the calling thread is the host program's event loop, so groups are written here only as long as
+ *   - they are small, and writes are quick: where the page cache has to wait for the disk (too many dirty pages, a
+ *     full journal), a write takes milliseconds, and the pool does it until several were quick again;
+ *   - the event loop turns: a program that awaits one append after the other goes on in microtasks for ever, and its
+ *     own timers and sockets would never have their turn. A write by the pool ends outside of the microtasks.
  */
 import { KiB } from '../util/sizes.ts'
 
@@ -14,13 +16,29 @@ const LARGEST_HERE_BYTES = 256 * KiB
 const SLOW_MS = 2
 /** Quick writes of the pool in a row until the calling thread tries again: one stall for each disturbance. */
 const PROBATION = 32
+/** How long the event loop may stand still for appends: then one hop to the pool, 2 % of that, lets it turn. */
+const LONGEST_STANDSTILL_MS = 2
 
 export class WriteThread {
   #probation = 0
+  /** When the first group was written here since the event loop turned last; `undefined` if none was. */
+  #since: number | undefined
+  readonly #turned = (): void => {
+    this.#since = undefined
+  }
 
-  /** True if a group of so many bytes may be written on the calling thread. */
-  mayWriteHere(bytes: number): boolean {
-    return bytes <= LARGEST_HERE_BYTES && this.#probation === 0
+  /**
+   * True if a group of so many bytes may be written on the calling thread.
+   *
+   * @param now - monotonic, ms.
+   */
+  mayWriteHere(bytes: number, now: number): boolean {
+    if (bytes > LARGEST_HERE_BYTES || this.#probation > 0) return false
+    if (this.#since === undefined) {
+      this.#since = now
+      setImmediate(this.#turned)
+    }
+    return now - this.#since < LONGEST_STANDSTILL_MS
   }
 
   wroteHere(milliseconds: number): void {

@@ -28,7 +28,7 @@ import type { LogState } from './log-state.ts'
 import { AckQueue } from './offset-waiters.ts'
 import type { AbortedTransaction } from './producer-state.ts'
 import type { SealedBatch } from './tail.ts'
-import { WriteThread } from './write-thread.ts'
+import type { WriteThread } from './write-thread.ts'
 
 /** One write is at most this large, so that a group's latency and the memory it holds stay bounded. */
 const MAX_GROUP_BYTES = 4 * MiB
@@ -63,7 +63,7 @@ export class Writer {
   readonly writtenAcks = new AckQueue()
   readonly syncedAcks = new AckQueue()
   #lastWritten: WrittenMark | undefined
-  readonly #thread = new WriteThread()
+  readonly #thread: WriteThread
   #unindexedBytes = 0
   /** Why the last group could not be written, under `buffered`: appends beyond the bound fail with it. */
   blockedBy: LogError | undefined
@@ -74,6 +74,7 @@ export class Writer {
     flush: FlushPolicy
     metrics: LogMetrics
     clock: Clock
+    writeThread: WriteThread
     hooks: WriterHooks
   }) {
     this.#state = from.state
@@ -81,6 +82,7 @@ export class Writer {
     this.#flush = from.flush
     this.#metrics = from.metrics
     this.#clock = from.clock
+    this.#thread = from.writeThread
     this.#hooks = from.hooks
   }
 
@@ -124,13 +126,13 @@ export class Writer {
     const group = this.#arena.queued
     const first = group[0] as SealedBatch
     const size = this.#arena.unwrittenBytes
-    if (!this.#thread.mayWriteHere(size) || epochs.dirty || this.blockedBy !== undefined) return false
+    const began = this.#clock.monotonic()
+    if (epochs.dirty || this.blockedBy !== undefined || !this.#thread.mayWriteHere(size, began)) return false
     const now = this.#clock.now()
     if (active.shouldRoll(nextBatch(first, first.size), now) !== undefined) return false
     const facts = this.#runFrom(active, group, 0, now)
     // Reading the transaction index may fail, so a marker takes the other way.
     if (facts.length < group.length || group.some(isControl)) return false
-    const began = this.#clock.monotonic()
     if (!active.tryWriteSync(first.chunk.buffer.subarray(first.start, first.start + size), facts)) return false
     this.#thread.wroteHere(this.#clock.monotonic() - began)
     const written = this.#arena.take(size)

@@ -28,15 +28,7 @@ import type { AbortedInRange, AbortedTransaction } from './transaction-index.ts'
 
 export type { NextBatch } from './roll-rule.ts'
 export type { BatchVisitor, RebuildResult } from './segment-rebuild.ts'
-export type {
-  BatchFacts,
-  IndexRebuilt,
-  OpenSegmentOptions,
-  ReadRange,
-  RollCause,
-  SegmentConfig,
-  SegmentEnv
-} from './segment-types.ts'
+export type * from './segment-types.ts'
 export type { AbortedInRange, AbortedTransaction } from './transaction-index.ts'
 
 export class Segment {

@@ -1,12 +1,14 @@
 import t from 'tap'
 import { WriteThread } from '../../lib/log/write-thread.ts'
 import { KiB } from '../../lib/util/sizes.ts'
+import { openLog } from '../helpers/logs.ts'
+import { tempDir } from '../helpers/paths.ts'
 
 t.test('small groups are written on the calling thread, large ones by the pool', async t => {
   const thread = new WriteThread()
-  t.ok(thread.mayWriteHere(1))
-  t.ok(thread.mayWriteHere(256 * KiB))
-  t.notOk(thread.mayWriteHere(256 * KiB + 1))
+  t.ok(thread.mayWriteHere(1, 0))
+  t.ok(thread.mayWriteHere(256 * KiB, 0))
+  t.notOk(thread.mayWriteHere(256 * KiB + 1, 0))
 })
 
 t.test(
@@ -14,15 +16,36 @@ t.test(
   async t => {
     const thread = new WriteThread()
     thread.wroteHere(1.9)
-    t.ok(thread.mayWriteHere(1), 'that was quick enough')
+    t.ok(thread.mayWriteHere(1, 0), 'that was quick enough')
     thread.wroteHere(2.1)
-    t.notOk(thread.mayWriteHere(1))
+    t.notOk(thread.mayWriteHere(1, 0))
     for (let i = 0; i < 31; i += 1) thread.wroteThere(0.1)
-    t.notOk(thread.mayWriteHere(1))
+    t.notOk(thread.mayWriteHere(1, 0))
     thread.wroteThere(50)
     for (let i = 0; i < 31; i += 1) thread.wroteThere(0.1)
-    t.notOk(thread.mayWriteHere(1), 'a slow one begins the count anew')
+    t.notOk(thread.mayWriteHere(1, 0), 'a slow one begins the count anew')
     thread.wroteThere(0.1)
-    t.ok(thread.mayWriteHere(1))
+    t.ok(thread.mayWriteHere(1, 0))
   }
 )
+
+t.test('a program that awaits append after append in microtasks keeps its event loop turning', async t => {
+  const thread = new WriteThread()
+  t.ok(thread.mayWriteHere(1, 100))
+  t.ok(thread.mayWriteHere(1, 101.9))
+  t.notOk(thread.mayWriteHere(1, 102), 'the event loop has stood still for 2 ms')
+  await new Promise(resolve => setImmediate(resolve))
+  t.ok(thread.mayWriteHere(1, 103))
+})
+
+t.test('under "none", timers fire beside a loop that awaits one append after the other', async t => {
+  const log = await openLog(await tempDir(t), { config: { durability: 'none' } })
+  t.teardown(() => log.close())
+  let fired = false
+  setTimeout(() => {
+    fired = true
+  }, 20)
+  let appends = 0
+  for (; !fired && appends < 300_000; appends += 1) await log.append([{ value: 'x' }])
+  t.ok(fired, `after ${appends} appends`)
+})
