@@ -203,7 +203,7 @@ function axis(values: readonly number[], name: string, which: 'x' | 'y'): object
     nameLocation: 'middle',
     nameGap: which === 'x' ? 30 : 64,
     nameTextStyle: { color: INK, fontSize: 12 },
-    axisLabel: { color: INK, fontSize: 11, ...(steps ? {} : { formatter: figure }) },
+    axisLabel: { color: INK, fontSize: 11, ...(steps ? {} : { formatter: (value: number) => figure(value) }) },
     axisLine: { show: true, lineStyle: { color: FAINT } },
     splitLine: { lineStyle: { color: FAINT } },
     minorTick: { show: false }

@@ -1,5 +1,6 @@
 /** RESULTS.md as text. Pure. */
 import { GOALS, LATER } from './goals.ts'
+import { roundsOf } from './interleave.ts'
 import { factLines } from './machine.ts'
 import { isRival, type RowOutcome, type Section } from './outcome.ts'
 import { type Reasons, reasonFor } from './reasons.ts'
@@ -75,7 +76,9 @@ function rowText(question: string, row: RowOutcome, rounds: number): string {
     notes.length === 0
       ? ''
       : `\n<details><summary>goals, settings, notes</summary>\n\n${notes.join('\n')}${more}\n\n</details>\n`
-  return `### ${row.id}\n\n${row.title} (${row.unit}, ${row.better} is better)\n\n${markdownTable(table)}${foot}`
+  const own = roundsOf(row, rounds)
+  const fewer = own === rounds ? '' : `, ${own} ${own === 1 ? 'round' : 'rounds'}`
+  return `### ${row.id}\n\n${row.title} (${row.unit}, ${row.better} is better${fewer})\n\n${markdownTable(table)}${foot}`
 }
 
 /** The first column to the left, the others, which are figures, to the right; or all to the left. */

@@ -48,7 +48,8 @@ export function describeVerdict(verdict: Verdict, { few: tooFew }: { readonly fe
 }
 
 export function measuredText({ goal }: Verdict, measured: Summary): string {
-  const format = goal.against === undefined ? figure : quotient
+  // Limits of figures may have three digits: one more shows on which side of it a figure is.
+  const format = goal.against === undefined ? (value: number): string => figure(value, 4) : quotient
   return `${format(measured.median)} (${spread(measured, format)})`
 }
 

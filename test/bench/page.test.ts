@@ -30,7 +30,11 @@ const ROW = row(
 t.test('figures have three digits, and ratios as many as their limits have', async t => {
   const figures = [0, 0.0123, 5, 12.34, 999.4, 1234.5, 9_999.4, 9_999.6, 812_345, 999_600, 7_943_210, 1.234e9]
   const shown = ['0', '0.0123', '5', '12.3', '999', '1,235', '9,999', '10 k', '812 k', '1 M', '7.94 M', '1.23 G']
-  t.same(figures.map(figure), shown)
+  t.same(
+    figures.map(value => figure(value)),
+    shown
+  )
+  t.equal(figure(111.36, 4), '111.4')
   t.same([0.797, 2, 12.34, 1234].map(quotient), ['0.797', '2.00', '12.3', '1,234'])
 })
 
@@ -61,6 +65,8 @@ t.test('a section says where, when and from which commit, and a bar in a text do
   t.match(page, 'commit abcdef')
   t.match(page, '![append](charts/append.svg)')
   t.match(page, 'failed: Error: a \\| b')
+  const rare = resultsPage([section('append', [{ ...ROW, params: { rounds: 1 } }])], { reasons: {}, charts: new Set() })
+  t.match(rare, 'more is better, 1 round)', 'a row that is measured less often than the others says so')
   t.match(page, 'none is written down', 'a goal that is missed without a reason')
 })
 
