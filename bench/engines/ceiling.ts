@@ -11,7 +11,10 @@ import { Arena, BareEncoder } from './ceiling-encoder.ts'
 import { pointReader, scanner } from './ceiling-read.ts'
 import type { Appender, Engine, Level, Rec } from './engine.ts'
 
-/** A write of at most this many bytes takes less time on the spot than its way through the thread pool. */
+/**
+ * A write of at most this many bytes takes less time on the spot than its way through the thread pool. A larger one is
+ * worth that way only where a producer goes on encoding meanwhile.
+ */
 const SMALL_WRITE_BYTES = 64 * 1024
 
 export const LOG_FILE = '00000000000000000000.log'
@@ -24,6 +27,9 @@ class GroupCommit implements Appender {
   #isScheduled = false
   #isInFlight = false
   #group = newGroup()
+  /** Appends of the group that gathers, and of the one before it: more than one means that somebody has several under way. */
+  #gathered = 0
+  #gatheredBefore = 0
 
   constructor(directory: string, level: Level) {
     this.#file = openSync(join(directory, LOG_FILE), 'a')
@@ -34,6 +40,7 @@ class GroupCommit implements Appender {
     // Whoever fills the arena faster than the disk empties it has to wait; a window of any sane size does not.
     if (this.#encoder.isFull) return this.#group.done.then(() => this.append(records))
     this.#encoder.add(records)
+    this.#gathered += 1
     if (!this.#isInFlight) this.#schedule()
     return this.#group.done
   }
@@ -50,7 +57,10 @@ class GroupCommit implements Appender {
     this.#spare = arena
     const group = this.#group
     this.#group = newGroup()
-    if (this.#level === 'written' && arena.used <= SMALL_WRITE_BYTES) {
+    const isAlone = this.#gathered === 1 && this.#gatheredBefore <= 1
+    this.#gatheredBefore = this.#gathered
+    this.#gathered = 0
+    if (this.#level === 'written' && (isAlone || arena.used <= SMALL_WRITE_BYTES)) {
       writeSync(this.#file, arena.bytes, 0, arena.used)
       group.resolve()
       return
