@@ -78,15 +78,12 @@ export class BatchArena {
     tooLarge: (size: number) => Error
   ): AcceptedRecords {
     const builder = this.#builder
-    const mark = builder.mark()
-    const open = this.#open as { start: number; baseOffset: number }
-    const first = builder.recordCount === 0 ? open.baseOffset : builder.lastOffset + 1
+    const { baseOffset } = this.#open as { baseOffset: number }
+    const first = builder.recordCount === 0 ? baseOffset : builder.lastOffset + 1
     try {
-      for (let i = 0; i < records.length; i += 1) builder.add(records[i] as RecordInput)
-      const size = builder.position - open.start
+      const size = builder.addAll(records, maxBatchBytes)
       if (size > maxBatchBytes) throw tooLarge(size)
     } catch (error) {
-      builder.rollbackTo(mark)
       if (builder.recordCount === 0) this.#open = undefined
       throw error
     }

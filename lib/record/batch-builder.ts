@@ -1,8 +1,8 @@
 import { assert } from '../util/assert.ts'
 import { crc32c } from '../util/crc32c.ts'
 import { LogError } from '../util/errors.ts'
-import { writeInt64 } from '../util/int64.ts'
-import { varintBytes, varlongBytes, writeVarint, writeVarlong, writeZigzag, zigzagBytes } from '../util/varint.ts'
+import { writeInt16, writeInt32, writeInt64 } from '../util/int64.ts'
+import { varintBytes, varlongBytes, writeVarint, writeVarlong } from '../util/varint.ts'
 import {
   ATTRIBUTES_AT,
   BASE_SEQUENCE_AT,
@@ -27,6 +27,7 @@ import {
   type TimestampType,
   TRANSACTIONAL_BIT
 } from './batch-format.ts'
+import { type Bytes, writePlainRecord } from './plain-record.ts'
 import type { RecordInput } from './record.ts'
 import { contentBound, contentEstimate, headersBound, writeContent, writeHeaders } from './record-content.ts'
 import type { RecordCursor } from './record-cursor.ts'
@@ -67,11 +68,6 @@ export interface BuilderMark {
   readonly maxShortDelta: number
   readonly maxLongTimestamp: number | bigint | undefined
 }
-
-type Bytes = Uint8Array | null | undefined
-
-// A method looked up once: of the ways to copy bytes, the one with the least around it.
-const setBytes = Uint8Array.prototype.set
 
 const MIN_INT64 = -(2n ** 63n)
 const MAX_INT64 = 2n ** 63n - 1n
@@ -119,7 +115,15 @@ export class BatchBuilder {
    */
   static sizeBound(records: readonly RecordInput[]): number {
     let bound = HEADER_BYTES
-    for (let i = 0; i < records.length; i++) bound += recordBound(records[i]!, i)
+    for (let i = 0; i < records.length; i++) {
+      const record = records[i]!
+      if (typeof record !== 'object' || record === null) throw new TypeError(`record ${i} is not an object`)
+      const { key, value, headers } = record
+      bound += MAX_RECORD_OVERHEAD
+      bound += key instanceof Uint8Array ? key.length : contentBound(key, 'key')
+      bound += value instanceof Uint8Array ? value.length : contentBound(value, 'value')
+      if (headers !== undefined) bound += headersBound(headers)
+    }
     if (bound > MAX_BATCH_BYTES) {
       const message = `${records.length} records may take ${bound} bytes; a batch holds at most ${MAX_BATCH_BYTES}`
       throw new LogError('RECORD_BATCH_TOO_LARGE', message, { bound, records: records.length, limit: MAX_BATCH_BYTES })
@@ -185,13 +189,67 @@ export class BatchBuilder {
     let delta = this.#nowDelta
     if (timestamp !== undefined) delta = typeof timestamp === 'number' ? timestamp - this.#shortBase : Number.NaN
     if (headers === undefined && delta === (delta | 0) && isBytes(key) && isBytes(value)) {
-      this.#at = this.#writeBytes(key, value, delta, offsetDelta)
+      const timestampZigzag = (delta << 1) ^ (delta >> 31)
+      this.#at = writePlainRecord(this.#bytes, this.#at, this.#limit, key, value, timestampZigzag, offsetDelta << 1)
       this.#recordCount += 1
       this.#lastOffsetDelta = offsetDelta
       if (delta > this.#maxShortDelta) this.#maxShortDelta = delta
     } else {
       this.#addAny(record, offsetDelta)
     }
+  }
+
+  /**
+   * Adds all records at the next offsets, or none of them.
+   *
+   * The same as `add` for each, at two thirds of the cost (86 ns became 56 for one of 100 B): in one loop the
+   * builder's fields are local variables, which V8 keeps in registers.
+   *
+   * @param maxBytes - if the batch would become larger than this, nothing is added.
+   * @returns the size of the batch with the records, header included.
+   * @throws as `add`.
+   */
+  addAll(records: readonly RecordInput[], maxBytes: number = MAX_BATCH_BYTES): number {
+    const mark = this.mark()
+    let size = Number.NaN // an error takes all of them back, too
+    try {
+      this.#addEach(records)
+      size = this.#at - this.#start
+    } finally {
+      if (!(size <= maxBytes)) this.rollbackTo(mark)
+    }
+    return size
+  }
+
+  #addEach(records: readonly RecordInput[]): void {
+    if (this.#recordCount === 0 && !this.#baseIsFixed) this.#setBase(records[0]?.timestamp ?? this.#now)
+    const recordCount = this.#recordCount + records.length
+    const bytes = this.#bytes
+    const limit = this.#limit
+    const shortBase = this.#shortBase
+    const nowDelta = this.#nowDelta
+    let at = this.#at
+    let offsetDelta = this.#lastOffsetDelta
+    let maxDelta = this.#maxShortDelta
+    for (let i = 0; i < records.length; i++) {
+      const record = records[i]!
+      const { key, value, headers, timestamp } = record
+      offsetDelta += 1
+      let delta = nowDelta
+      if (timestamp !== undefined) delta = typeof timestamp === 'number' ? timestamp - shortBase : Number.NaN
+      if (headers === undefined && delta === (delta | 0) && isBytes(key) && isBytes(value)) {
+        at = writePlainRecord(bytes, at, limit, key, value, (delta << 1) ^ (delta >> 31), offsetDelta << 1)
+        if (delta > maxDelta) maxDelta = delta
+      } else {
+        this.#at = at
+        this.#addAny(record, offsetDelta)
+        at = this.#at
+      }
+    }
+    this.#at = at
+    this.#recordCount = recordCount
+    this.#lastOffsetDelta = offsetDelta
+    this.#maxShortDelta = maxDelta
   }
 
   /** Adds the record that a cursor stands at, keeping its offset, timestamp and every byte of its content. */
@@ -261,19 +319,19 @@ export class BatchBuilder {
     const bytes = this.#bytes
     const start = this.#start
     writeInt64(bytes, fields.baseOffset, start)
-    bytes.writeInt32BE(size - LOG_OVERHEAD, start + LENGTH_AT)
-    bytes.writeInt32BE(fields.leaderEpoch, start + LEADER_EPOCH_AT)
+    writeInt32(bytes, size - LOG_OVERHEAD, start + LENGTH_AT)
+    writeInt32(bytes, fields.leaderEpoch, start + LEADER_EPOCH_AT)
     bytes[start + MAGIC_AT] = CURRENT_MAGIC
-    bytes.writeInt16BE(attributesOf(fields), start + ATTRIBUTES_AT)
-    bytes.writeInt32BE(lastOffsetDelta, start + LAST_OFFSET_DELTA_AT)
+    writeInt16(bytes, attributesOf(fields), start + ATTRIBUTES_AT)
+    writeInt32(bytes, lastOffsetDelta, start + LAST_OFFSET_DELTA_AT)
     const hasBase = this.#recordCount > 0 || this.#baseIsFixed
     writeAnyInt64(bytes, hasBase ? this.#base : -1, start + BASE_TIMESTAMP_AT)
     writeAnyInt64(bytes, maxTimestamp, start + MAX_TIMESTAMP_AT)
     writeAnyInt64(bytes, producerId, start + PRODUCER_ID_AT)
-    bytes.writeInt16BE(fields.producerEpoch ?? -1, start + PRODUCER_EPOCH_AT)
-    bytes.writeInt32BE(fields.baseSequence ?? -1, start + BASE_SEQUENCE_AT)
-    bytes.writeInt32BE(this.#recordCount, start + RECORD_COUNT_AT)
-    bytes.writeUInt32BE(crc32c(bytes, start + ATTRIBUTES_AT, start + size), start + CRC_AT)
+    writeInt16(bytes, fields.producerEpoch ?? -1, start + PRODUCER_EPOCH_AT)
+    writeInt32(bytes, fields.baseSequence ?? -1, start + BASE_SEQUENCE_AT)
+    writeInt32(bytes, this.#recordCount, start + RECORD_COUNT_AT)
+    writeInt32(bytes, crc32c(bytes, start + ATTRIBUTES_AT, start + size), start + CRC_AT)
   }
 
   #maxTimestamp(): number | bigint {
@@ -282,39 +340,6 @@ export class BatchBuilder {
     const short = this.#shortBase + this.#maxShortDelta
     const long = this.#maxLongTimestamp
     return long === undefined || short >= long ? short : long
-  }
-
-  /** Writes a record without headers whose size is known beforehand. Returns the position behind it. */
-  #writeBytes(key: Bytes, value: Bytes, timestampDelta: number, offsetDelta: number): number {
-    const bytes = this.#bytes
-    const keyLength = key === null || key === undefined ? -1 : key.length
-    const valueLength = value === null || value === undefined ? -1 : value.length
-    const keyZigzag = (keyLength << 1) ^ (keyLength >> 31)
-    const valueZigzag = (valueLength << 1) ^ (valueLength >> 31)
-    const content = (keyZigzag >>> 1) + (valueZigzag >>> 1)
-    let at = this.#at
-    assert(keyLength + valueLength <= this.#limit - at - MAX_RECORD_OVERHEAD, 'the caller asked sizeBound() first')
-    // Zigzag forms throughout: V8 inlines only so much into one function, and this is what it should be spent on.
-    const timestampZigzag = (timestampDelta << 1) ^ (timestampDelta >> 31)
-    const offsetZigzag = offsetDelta << 1
-    const deltaBytes = zigzagBytes(timestampZigzag) + zigzagBytes(offsetZigzag)
-    const length = 2 + deltaBytes + zigzagBytes(keyZigzag) + zigzagBytes(valueZigzag) + content
-    at = writeZigzag(bytes, length << 1, at)
-    bytes[at] = 0
-    at = writeZigzag(bytes, timestampZigzag, at + 1)
-    at = writeZigzag(bytes, offsetZigzag, at)
-    at = writeZigzag(bytes, keyZigzag, at)
-    if (keyLength > 0) {
-      setBytes.call(bytes, key as Uint8Array, at)
-      at += keyLength
-    }
-    at = writeZigzag(bytes, valueZigzag, at)
-    if (valueLength > 0) {
-      setBytes.call(bytes, value as Uint8Array, at)
-      at += valueLength
-    }
-    bytes[at] = 0
-    return at + 1
   }
 
   /** Writes a record with strings, headers or a timestamp far from the first. */
@@ -390,16 +415,6 @@ export class BatchBuilder {
 
 function isBytes(content: RecordInput['key']): content is Bytes {
   return content instanceof Uint8Array || content === undefined || content === null
-}
-
-function recordBound(record: RecordInput, index: number): number {
-  if (typeof record !== 'object' || record === null) throw new TypeError(`record ${index} is not an object`)
-  return (
-    MAX_RECORD_OVERHEAD +
-    contentBound(record.key, 'key') +
-    contentBound(record.value, 'value') +
-    headersBound(record.headers)
-  )
 }
 
 function checkTimestamp(timestamp: number | bigint): void {

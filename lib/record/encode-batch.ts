@@ -37,7 +37,7 @@ export function encodeBatch(records: readonly RecordInput[], options: EncodeOpti
   const bytes = Buffer.allocUnsafeSlow(BatchBuilder.sizeBound(records))
   const builder = new BatchBuilder()
   builder.begin(bytes, 0, { baseOffset: 0, leaderEpoch: 0, timestampType: 'CreateTime', ...given })
-  for (const record of records) builder.add(record)
+  builder.addAll(records)
   const size = builder.finish()
   const plain = bytes.subarray(0, size)
   return compression === 'none' ? plain : compressBatch(new BatchView(plain), compression, level)

@@ -42,7 +42,25 @@ export function nearestInt64(bytes: Buffer, at: number): number {
 /** @throws {RangeError} if `value` is not an integer that a number holds exactly, or there is no room for it. */
 export function writeInt64(bytes: Buffer, value: number, at: number): void {
   if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is not an integer up to 2^53 - 1`)
+  if (!(at >= 0 && at + 8 <= bytes.length)) throw new RangeError(`no room for 8 bytes at ${at} of ${bytes.length}`)
   const high = Math.floor(value / TWO_32)
-  bytes.writeInt32BE(high, at)
-  bytes.writeUInt32BE(value - high * TWO_32, at + 4)
+  writeInt32(bytes, high, at)
+  writeInt32(bytes, value - high * TWO_32, at + 4)
+}
+
+/**
+ * Writes the low 32 bits, signed or not; the caller has made sure of the room. Buffer's own checks value and place
+ * each time, which for the twelve fields of a batch's header came to half a microsecond.
+ */
+export function writeInt32(bytes: Uint8Array, value: number, at: number): void {
+  bytes[at] = value >>> 24
+  bytes[at + 1] = value >>> 16
+  bytes[at + 2] = value >>> 8
+  bytes[at + 3] = value
+}
+
+/** As `writeInt32`, 16 bits. */
+export function writeInt16(bytes: Uint8Array, value: number, at: number): void {
+  bytes[at] = value >>> 8
+  bytes[at + 1] = value
 }

@@ -118,6 +118,60 @@ t.test('rolling back to a mark gives the bytes of a batch that never had the rec
   t.doesNotThrow(() => fc.assert(property, { numRuns: 300 }))
 })
 
+/** As `build`, but by lists. */
+function buildAll(lists: RecordInput[][]): Buffer {
+  const buffer = Buffer.alloc(BatchBuilder.sizeBound(lists.flat()))
+  const builder = new BatchBuilder()
+  builder.begin(buffer, 0, FIELDS)
+  for (const list of lists) builder.addAll(list)
+  return buffer.subarray(0, builder.finish())
+}
+
+t.test('lists of records give the bytes that the records one by one give', async t => {
+  const lists = fc.array(fc.array(recordInputs, { maxLength: 4 }), { maxLength: 4 })
+  const property = fc.property(lists, lists => {
+    return lists.flat().length === 0 || buildAll(lists).equals(build(lists.flat()))
+  })
+  t.doesNotThrow(() => fc.assert(property, { numRuns: 300 }))
+})
+
+t.test('lengths and distances around each size of their integers are written as the cursor reads them', async t => {
+  const sizes = [null, 0, 1, 55, 56, 57, 58, 63, 64, 8180, 8185, 8191, 8192, 8193].map(size =>
+    size === null ? null : Buffer.alloc(size, 'x')
+  )
+  const key = Buffer.from('k')
+  const records: RecordInput[] = []
+  for (const key of sizes) for (const value of sizes) records.push({ key, value })
+  for (const distance of [0, 63, 64, 8191, 8192, 2 ** 20, 2 ** 31 - 1, 2 ** 31]) {
+    for (const timestamp of [NOW + distance, NOW - distance]) records.push({ key, value: key, timestamp })
+  }
+  while (records.length < 8400) records.push({ key, value: key })
+  const bytes = buildAll([records])
+  checkRecords(new BatchView(bytes), records)
+  t.same(bytes, build(records))
+})
+
+t.test('of a list that does not fit, or has an error, nothing is added', async t => {
+  const good: RecordInput[] = [{ value: 'a', timestamp: 3 }, { value: Buffer.from('b') }]
+  const builder = new BatchBuilder()
+  for (const first of [true, false]) {
+    const buffer = Buffer.alloc(1000)
+    builder.begin(buffer, 0, FIELDS)
+    if (!first) builder.addAll(good)
+    const { position, recordCount } = builder
+    const size = builder.addAll([...good, ...good], position)
+    t.ok(size > position, 'the size that it would have had')
+    t.throws(() => builder.addAll([...good, { value: 5 } as unknown as RecordInput]), TypeError)
+    t.throws(() => builder.addAll([{ timestamp: 1.5 }]), { code: 'INVALID_TIMESTAMP' })
+    t.throws(() => builder.addAll([undefined as unknown as RecordInput]), TypeError)
+    t.same([builder.position, builder.recordCount], [position, recordCount])
+    t.equal(builder.addAll(good, size), builder.position, 'exactly that large is not too large')
+    t.same(buffer.subarray(0, builder.finish()), build(first ? good : [...good, ...good]))
+  }
+  builder.begin(Buffer.alloc(61 + 20), 0, FIELDS)
+  t.throws(() => builder.addAll([{ value: Buffer.alloc(10) }]), { name: 'AssertionError' }, 'no room was asked for')
+})
+
 t.test('what a builder says of itself while it builds', async t => {
   const builder = new BatchBuilder()
   builder.begin(Buffer.alloc(500), 0, FIELDS)

@@ -7,6 +7,7 @@ import {
   skipVarint,
   varintBytes,
   varlongBytes,
+  writeShortZigzag,
   writeVarint,
   writeVarlong,
   zigzagBytes
@@ -36,6 +37,11 @@ t.test('a 32-bit integer is written as the definition says and read back', async
     const end = writeVarint(bytes, value, 1)
     if (!bytes.subarray(1, end).equals(expected) || bytes[end] !== 0xff) return false
     if (varintBytes(value) !== expected.length) return false
+    if (expected.length <= 2) {
+      bytes.fill(0xff)
+      if (writeShortZigzag(bytes, (value << 1) ^ (value >> 31), 1) !== end) return false
+      if (!bytes.subarray(1, end).equals(expected) || bytes[end] !== 0xff) return false
+    }
     return readVarint(bytes, 1, end) === value && skipVarint(bytes, 1, end) === end
   })
   const edges = [0, -1, 63, 64, -64, -65, 8191, 8192, 2 ** 20, 2 ** 27, 2 ** 31 - 1, -(2 ** 31)].map(
