@@ -136,7 +136,7 @@ export class LogEngine implements StreamSource {
   submit<T>(
     given: T,
     copy: (given: T) => T,
-    accept: (appends: Appends, given: T) => Accepted,
+    accept: (appends: Appends, given: T, options: AppendOptions) => Accepted,
     options: AppendOptions
   ): Promise<AppendResult> {
     try {
@@ -193,7 +193,7 @@ export class LogEngine implements StreamSource {
     }
     return new Promise((resolve, reject) => {
       const queue = level === 'written' ? this.#writer.writtenAcks : this.#writer.syncedAcks
-      queue.push(lastOffset, resolve, reject)
+      queue.push(lastOffset, resolve, reject, undefined)
       this.#kick()
     })
   }
@@ -273,7 +273,7 @@ export class LogEngine implements StreamSource {
 
   #accept<T>(
     given: T,
-    accept: (appends: Appends, given: T) => Accepted,
+    accept: (appends: Appends, given: T, options: AppendOptions) => Accepted,
     options: AppendOptions
   ): Promise<AppendResult> {
     this.#assertWritable()
@@ -282,7 +282,7 @@ export class LogEngine implements StreamSource {
       this.#kick(true)
       throw this.#writer.blockedBy
     }
-    const accepted = accept(this.#appends, given)
+    const accepted = accept(this.#appends, given, options)
     const own = ackLevelOf(state.config.durability)
     const level = options.durability === undefined ? own : strongest(own, ackLevelOf(options.durability))
     const result = new Acknowledgement(accepted, level, state.logStartOffset, this)
@@ -292,9 +292,9 @@ export class LogEngine implements StreamSource {
     }
     const passed = level === 'written' ? state.writtenOffset : state.durableOffset
     if (accepted.lastOffset < passed) return Promise.resolve(result)
-    return new Promise((resolve, reject) => {
+    return new Promise<AppendResult>((resolve, reject) => {
       const queue = level === 'written' ? this.#writer.writtenAcks : this.#writer.syncedAcks
-      queue.push(accepted.lastOffset, () => resolve(result), reject)
+      queue.push(accepted.lastOffset, resolve, reject, result)
       this.#kick()
     })
   }

@@ -8,8 +8,9 @@ import type { Isolation } from './types.ts'
 
 interface QueuedAck {
   readonly lastOffset: number
-  readonly resolve: () => void
+  readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
+  readonly value: unknown
 }
 
 /** Callbacks in ascending offset order, called as the offset passes them. */
@@ -21,10 +22,13 @@ export class AckQueue {
     return this.#queue.length - this.#head
   }
 
-  /** `resolve` is called when everything up to and including `lastOffset` is below the offset passed. */
-  push(lastOffset: number, resolve: () => void, reject: (error: unknown) => void): void {
+  /**
+   * `resolve` is called with `value` when everything up to and including `lastOffset` is below the offset passed.
+   * (The value apart from its function: a closure for each append would cost as much as all the rest of it.)
+   */
+  push<T>(lastOffset: number, resolve: (value: T) => void, reject: (error: unknown) => void, value: T): void {
     const newest = this.#queue[this.#queue.length - 1]
-    const ack = { lastOffset, resolve, reject }
+    const ack: QueuedAck = { lastOffset, resolve: resolve as (value: unknown) => void, reject, value }
     if (newest === undefined || newest.lastOffset <= lastOffset || this.length === 0) {
       this.#queue.push(ack)
       return
@@ -39,7 +43,8 @@ export class AckQueue {
     let head = this.#head
     const queue = this.#queue
     while (head < queue.length && (queue[head] as QueuedAck).lastOffset < offset) {
-      ;(queue[head] as QueuedAck).resolve()
+      const ack = queue[head] as QueuedAck
+      ack.resolve(ack.value)
       head += 1
     }
     if (head === queue.length) {

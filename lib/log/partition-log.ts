@@ -18,6 +18,7 @@ import type { LazyRecord } from '../record/lazy-record.ts'
 import type { RecordInput } from '../record/record.ts'
 import { LogError } from '../util/errors.ts'
 import type { AppendResult } from './acknowledgement.ts'
+import type { Accepted, Appends } from './appends.ts'
 import type { LogConfig } from './log-config.ts'
 import { LogEngine } from './log-engine.ts'
 import type { LogStats } from './log-metrics.ts'
@@ -132,7 +133,7 @@ export class PartitionLog implements AsyncDisposable {
    *   is room again); SYNC_FAILED, STORAGE_FAILED, LOG_POISONED, LOG_CLOSED, READ_ONLY.
    */
   append(records: readonly RecordInput[], options: AppendOptions = {}): Promise<AppendResult> {
-    return this.#engine.submit(records, copyOfRecords, (appends, given) => appends.records(given, options), options)
+    return this.#engine.submit(records, copyOfRecords, acceptRecords, options)
   }
 
   /**
@@ -375,6 +376,9 @@ export class PartitionLog implements AsyncDisposable {
     await this.close()
   }
 }
+
+const acceptRecords = (appends: Appends, given: readonly RecordInput[], options: AppendOptions): Accepted =>
+  appends.records(given, options)
 
 const copyOfBytes = (bytes: Uint8Array): Uint8Array => Buffer.from(bytes)
 
