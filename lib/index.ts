@@ -14,7 +14,7 @@ export type { HistogramSummary, LogStats } from './log/log-metrics.ts'
 export type { LogCondition } from './log/log-state.ts'
 export { type OpenLogOptions, type SharedParts, sharedParts } from './log/open-log.ts'
 export { PartitionLog } from './log/partition-log.ts'
-export type { BatchStream, RecordStream } from './log/record-stream.ts'
+export type { BatchScan, BatchStream, RecordStream } from './log/record-stream.ts'
 export type { RecoveryNote, RecoveryReport } from './log/recovery-report.ts'
 export type {
   AbortedRange,

@@ -38,26 +38,24 @@ async function scanPages(log: PartitionLog, tally: Tally): Promise<void> {
   }
 }
 
-/** The read has checked each batch's CRC, so the cursors need not do it again. */
 async function scanCursor(log: PartitionLog, tally: Tally): Promise<void> {
-  for await (const { batches } of log.batches()) {
-    for (let at = 0; at < batches.length; ) {
-      const batch = new BatchView(batches, at)
-      const cursor = batch.records({ checkCrc: false })
+  const scan = log.scan()
+  while (await scan.fill()) {
+    for (let cursor = scan.next(); cursor !== undefined; cursor = scan.next()) {
       let bytes = 0
       let sum = 0
       while (cursor.next()) {
         sum += cursor.offset + cursor.timestamp
         bytes += cursor.keyEnd - cursor.keyStart + (cursor.valueEnd - cursor.valueStart)
       }
-      tally.records += batch.recordCount
+      tally.records += cursor.batch.recordCount
       tally.bytes += bytes
       tally.sum += sum
-      at = batch.end
     }
   }
 }
 
+/** Objects that may be kept, and so in memory that is theirs. The read has checked each batch's CRC. */
 async function scanEager(log: PartitionLog, tally: Tally): Promise<void> {
   for await (const { batches } of log.batches()) {
     for (let at = 0; at < batches.length; ) {

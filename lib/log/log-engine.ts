@@ -25,6 +25,7 @@ import type { LogConfig } from './log-config.ts'
 import { LogMetrics, type LogStats } from './log-metrics.ts'
 import type { LogState } from './log-state.ts'
 import type { LogParts } from './open-log.ts'
+import type { PageOptions } from './page-buffer.ts'
 import { PointReader } from './point-reader.ts'
 import { Reader } from './reader.ts'
 import type { StreamSource } from './record-stream.ts'
@@ -115,6 +116,10 @@ export class LogEngine implements StreamSource {
     return this.state.condition === 'closed'
   }
 
+  get cuts(): number {
+    return this.state.cuts
+  }
+
   get logStartOffset(): number {
     return this.state.logStartOffset
   }
@@ -152,7 +157,7 @@ export class LogEngine implements StreamSource {
     }
   }
 
-  async read(offset: number, options: ReadOptions): Promise<FetchResult> {
+  async read(offset: number, options: PageOptions): Promise<FetchResult> {
     this.assertNotClosed()
     this.#sealGathered()
     try {

@@ -25,7 +25,7 @@ import type { LogStats } from './log-metrics.ts'
 import type { LogCondition } from './log-state.ts'
 import { type OpenLogOptions, openParts } from './open-log.ts'
 import { copyOfRecords } from './record-copy.ts'
-import { BatchStream, RecordStream } from './record-stream.ts'
+import { BatchScan, BatchStream, RecordStream } from './record-stream.ts'
 import type { RecoveryReport } from './recovery-report.ts'
 import { offsetForTimestamp, offsetOfMaxTimestamp } from './time-lookup.ts'
 import type {
@@ -206,6 +206,12 @@ export class PartitionLog implements AsyncDisposable {
   records(options: StreamOptions = {}): RecordStream {
     this.#engine.assertNotClosed()
     return new RecordStream(this.#engine, options)
+  }
+
+  /** Cursors over the batches, in memory that is used again: see BatchScan. The quickest way through a log. */
+  scan(options: StreamOptions = {}): BatchScan {
+    this.#engine.assertNotClosed()
+    return new BatchScan(this.#engine, options)
   }
 
   /** Batches as stored, one read at a time: what a server sends on. */

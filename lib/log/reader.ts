@@ -11,7 +11,8 @@ import { isLogError, LogError } from '../util/errors.ts'
 import { KiB, MiB } from '../util/sizes.ts'
 import type { LogMetrics } from './log-metrics.ts'
 import type { LogState } from './log-state.ts'
-import type { AbortedRange, FetchResult, ReadOptions } from './types.ts'
+import type { PageBuffer, PageOptions } from './page-buffer.ts'
+import type { AbortedRange, FetchResult } from './types.ts'
 import { LARGEST_WARM_READ, type WarmReads } from './warm-reads.ts'
 
 export const DEFAULT_MAX_BYTES = 1 * MiB
@@ -29,6 +30,7 @@ interface Wanted {
   readonly bound: number
   readonly maxBytes: number
   readonly checkCrc: boolean
+  readonly into: PageBuffer | undefined
 }
 
 /** What was found in one read; or, without `found`, the range to read next: none without `needTo`. */
@@ -53,7 +55,7 @@ export class Reader {
   }
 
   /** See `PartitionLog.read`. */
-  async read(offset: number, options: ReadOptions): Promise<FetchResult> {
+  async read(offset: number, options: PageOptions): Promise<FetchResult> {
     for (;;) {
       const { cuts } = this.#state
       try {
@@ -66,7 +68,7 @@ export class Reader {
     }
   }
 
-  async #read(offset: number, options: ReadOptions): Promise<FetchResult> {
+  async #read(offset: number, options: PageOptions): Promise<FetchResult> {
     const state = this.#state
     this.assertInRange(offset)
     const isolation = options.isolation ?? 'read_uncommitted'
@@ -77,7 +79,8 @@ export class Reader {
       isolation === 'read_committed' ? lastStableOffset : highWatermark
     )
     const maxBytes = Math.min(MAX_READ_BYTES, Math.max(1, options.maxBytes ?? DEFAULT_MAX_BYTES))
-    const found = offset < bound ? await this.#find(offset, bound, maxBytes, options.checkCrc ?? true) : undefined
+    const { checkCrc = true, into } = options
+    const found = offset < bound ? await this.#find({ offset, bound, maxBytes, checkCrc, into }) : undefined
     this.#metrics.reads += 1
     this.#metrics.readBytes += found?.bytes.length ?? 0
     // Where no batch is, up to the bound, there is none to come either.
@@ -105,8 +108,9 @@ export class Reader {
     )
   }
 
-  async #find(offset: number, bound: number, maxBytes: number, checkCrc: boolean): Promise<Found | undefined> {
-    const fromMemory = this.#state.tail.read(offset, bound, maxBytes)
+  async #find(wanted: Wanted): Promise<Found | undefined> {
+    const { offset, bound, maxBytes, into } = wanted
+    const fromMemory = this.#state.tail.read(offset, bound, maxBytes, into)
     if (fromMemory !== undefined) {
       this.#metrics.readsFromMemory += 1
       return fromMemory
@@ -116,22 +120,16 @@ export class Reader {
     for (let i = this.#state.segmentIndexFor(offset); i < segments.length; i += 1) {
       const segment = segments[i] as Segment
       if (segment.baseOffset >= bound) return undefined
-      const found = await this.#findInSegment(segment, Math.max(offset, segment.baseOffset), bound, maxBytes, checkCrc)
+      const found = await this.#findInSegment(segment, { ...wanted, offset: Math.max(offset, segment.baseOffset) })
       if (found !== undefined) return found
-      const later = this.#state.tail.read(offset, bound, maxBytes)
+      const later = this.#state.tail.read(offset, bound, maxBytes, into)
       if (later !== undefined) return later
     }
     return undefined
   }
 
-  async #findInSegment(
-    segment: Segment,
-    offset: number,
-    bound: number,
-    maxBytes: number,
-    checkCrc: boolean
-  ): Promise<Found | undefined> {
-    const wanted = { offset, bound, maxBytes, checkCrc }
+  async #findInSegment(segment: Segment, wanted: Wanted): Promise<Found | undefined> {
+    const { offset, maxBytes } = wanted
     const range = segment.locateSync(offset, maxBytes) ?? (await segment.locate(offset, maxBytes))
     try {
       return await this.#scanRange(segment, range, wanted)
@@ -149,7 +147,7 @@ export class Reader {
     let expected = located.lastOffset
     for (let step = MIN_STEP_BYTES; ; step *= 2) {
       if (range.to <= range.from) return undefined
-      const buffer = Buffer.allocUnsafeSlow(range.to - range.from)
+      const buffer = wanted.into?.take(range.to - range.from) ?? Buffer.allocUnsafeSlow(range.to - range.from)
       const length = this.#readWarm(segment, buffer, range.from) ?? (await segment.read(buffer, range.from))
       const bytes = length === buffer.length ? buffer : buffer.subarray(0, length)
       const slice = this.#slice(segment, bytes, range.from, expected, wanted)

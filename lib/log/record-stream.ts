@@ -1,25 +1,37 @@
 /**
  * Records and batches as streams: from an offset on, to a bound or following the log's end.
  *
- * One read ahead at a time: nothing is read before the consumer asks for it. Control records are left out, and with
+ * Nothing is read before the consumer asks for it; from its second page on, one read goes on ahead of it, so that the
+ * thread pool reads while this thread decodes. CRCs are checked where a batch is about to be decoded, while that takes
+ * it into the processor's cache anyway. Control records are left out, and with
  * `read_committed` the records of aborted transactions, by the same rule that Kafka's consumers apply.
  */
 import { BatchView } from '../record/batch-view.ts'
 import { parseControlRecord } from '../record/control-record.ts'
 import type { LazyRecord } from '../record/lazy-record.ts'
 import type { RecordCursor } from '../record/record-cursor.ts'
-import type { AbortedRange, FetchResult, Isolation, ReadOptions, StreamOptions } from './types.ts'
+import { PageBuffer, type PageOptions } from './page-buffer.ts'
+import type { AbortedRange, FetchResult, Isolation, StreamOptions } from './types.ts'
 
 /** What a stream needs of its log. */
 export interface StreamSource {
   readonly logStartOffset: number
   readonly isClosed: boolean
+  /** Counts what takes something away that a read may have looked at. */
+  readonly cuts: number
   bound(isolation: Isolation): number
   /** @throws {LogError} OFFSET_OUT_OF_RANGE */
   assertInRange(offset: number): void
-  read(offset: number, options: ReadOptions): Promise<FetchResult>
+  read(offset: number, options: PageOptions): Promise<FetchResult>
   /** Resolves when something beyond `offset` can be read, or the log closes; rejects when the signal aborts. */
   waitBeyond(offset: number, isolation: Isolation, signal: AbortSignal | undefined): Promise<void>
+}
+
+interface ReadAhead {
+  readonly offset: number
+  readonly cuts: number
+  /** `undefined` when it failed: whoever needs it reads again, and meets the error. */
+  readonly result: Promise<FetchResult | undefined>
 }
 
 /** Fetched batches, one result after the other; ends as `StreamOptions` says. */
@@ -27,14 +39,22 @@ export class BatchStream implements AsyncIterableIterator<FetchResult> {
   readonly #source: StreamSource
   readonly #options: StreamOptions
   readonly #isolation: Isolation
+  readonly #reuse: boolean
   #next: number | undefined
   #to: number | undefined
   #done = false
+  #pages = 0
+  #ahead: ReadAhead | undefined
+  /** With `reuse`: what the consumer looks at, and what is read into meanwhile. */
+  #shown = new PageBuffer()
+  #spare = new PageBuffer()
 
-  constructor(source: StreamSource, options: StreamOptions) {
+  /** @param reuse - a result is valid until the next one is asked for; none is the caller's. */
+  constructor(source: StreamSource, options: StreamOptions, { reuse = false } = {}) {
     this.#source = source
     this.#options = options
     this.#isolation = options.isolation ?? 'read_uncommitted'
+    this.#reuse = reuse
   }
 
   [Symbol.asyncIterator](): this {
@@ -42,21 +62,20 @@ export class BatchStream implements AsyncIterableIterator<FetchResult> {
   }
 
   async next(): Promise<IteratorResult<FetchResult>> {
-    const { signal, follow, maxBytes, checkCrc } = this.#options
+    const { signal, follow } = this.#options
     if (this.#next === undefined) this.#begin()
     for (;;) {
       const offset = this.#next as number
       const isOver = this.#to !== undefined && offset >= this.#to
       if (this.#done || isOver || isAborted(signal) || this.#source.isClosed) return this.return()
       try {
-        const result = await this.#source.read(offset, {
-          isolation: this.#isolation,
-          ...(this.#to === undefined ? {} : { upTo: this.#to }),
-          ...(maxBytes === undefined ? {} : { maxBytes }),
-          ...(checkCrc === undefined ? {} : { checkCrc })
-        })
+        const result = await this.#take(offset)
         this.#next = result.nextOffset
-        if (result.baseOffset !== undefined) return { value: result, done: false }
+        if (result.baseOffset !== undefined) {
+          this.#pages += 1
+          if (this.#pages > 1) this.#readAhead(result.nextOffset)
+          return { value: result, done: false }
+        }
         // A bound that is not the log's own may lie in a gap that compaction left: nothing is there to come.
         if (follow !== true) return this.return()
         // Behind a gap there may be more at once.
@@ -71,6 +90,44 @@ export class BatchStream implements AsyncIterableIterator<FetchResult> {
   async return(): Promise<IteratorReturnResult<undefined>> {
     this.#done = true
     return { value: undefined, done: true }
+  }
+
+  /** Reads from `offset` on once more, checking every CRC: what came last did not hold. */
+  async again(offset: number): Promise<FetchResult> {
+    await this.#ahead?.result // a read under way is still writing to its memory
+    this.#ahead = undefined
+    const result = await this.#read(offset, true)
+    this.#next = result.nextOffset
+    return result
+  }
+
+  async #take(offset: number): Promise<FetchResult> {
+    const ahead = this.#ahead
+    this.#ahead = undefined
+    const early = await ahead?.result
+    if (ahead?.offset === offset && ahead.cuts === this.#source.cuts && early?.baseOffset !== undefined) return early
+    return this.#read(offset, this.#options.checkCrc)
+  }
+
+  #readAhead(offset: number): void {
+    if (offset >= Math.min(this.#to ?? Number.POSITIVE_INFINITY, this.#source.bound(this.#isolation))) return
+    const { cuts } = this.#source
+    const result = this.#read(offset, this.#options.checkCrc).catch(() => undefined)
+    this.#ahead = { offset, cuts, result }
+  }
+
+  #read(offset: number, checkCrc: boolean | undefined): Promise<FetchResult> {
+    const { maxBytes } = this.#options
+    const into = this.#reuse ? this.#spare : undefined
+    this.#spare = this.#shown
+    if (into !== undefined) this.#shown = into
+    return this.#source.read(offset, {
+      isolation: this.#isolation,
+      ...(this.#to === undefined ? {} : { upTo: this.#to }),
+      ...(maxBytes === undefined ? {} : { maxBytes }),
+      ...(checkCrc === undefined ? {} : { checkCrc }),
+      ...(into === undefined ? {} : { into })
+    })
   }
 
   #begin(): void {
@@ -90,27 +147,119 @@ function isAborted(signal: AbortSignal | undefined): boolean {
 }
 
 /**
+ * The batches of a log one by one, as cursors over their records: the quickest way through a log, without an object
+ * for each record.
+ *
+ *     while (await scan.fill())
+ *       for (let cursor = scan.next(); cursor !== undefined; cursor = scan.next())
+ *         while (cursor.next()) use(cursor.offset, cursor.bytes, cursor.valueStart, cursor.valueEnd)
+ *
+ * A cursor, and whatever it shows, is valid until the next `fill`, which reads into the same memory: what is to be
+ * kept is copied. Batches come whole: records in front of `from` are passed over, but the last batch may go on behind
+ * `to`. Control batches are left out, and with `read_committed` those of aborted transactions.
+ */
+export class BatchScan {
+  readonly #batches: BatchStream
+  readonly #source: StreamSource
+  readonly #from: StreamOptions['from']
+  readonly #checkCrc: boolean
+  readonly #filter: TransactionFilter | undefined
+  #bytes: Buffer | undefined
+  #at = 0
+  /** Where to read on if what comes now is not sound. */
+  #resume: number | undefined
+  #isDamaged = false
+  /** The re-read page was checked already. */
+  #isChecked = false
+
+  constructor(source: StreamSource, options: StreamOptions, { reuse = true } = {}) {
+    const isolation = options.isolation ?? 'read_uncommitted'
+    this.#source = source
+    this.#from = options.from === 'latest' ? source.bound(isolation) : options.from
+    const from = this.#from
+    this.#batches = new BatchStream(
+      source,
+      { ...options, ...(from !== undefined && { from }), checkCrc: false },
+      { reuse }
+    )
+    this.#checkCrc = options.checkCrc ?? true
+    this.#filter = isolation === 'read_committed' ? new TransactionFilter() : undefined
+  }
+
+  /**
+   * Reads on. False at the end: see `StreamOptions`.
+   *
+   * @throws {LogError} as `PartitionLog.read`.
+   */
+  async fill(): Promise<boolean> {
+    let page: FetchResult
+    this.#isChecked = this.#isDamaged
+    if (this.#isDamaged) {
+      this.#isDamaged = false
+      page = await this.#batches.again(this.#resume as number)
+    } else {
+      const { value, done } = await this.#batches.next()
+      if (done === true) return false
+      page = value as FetchResult
+    }
+    this.#bytes = page.batches
+    this.#at = 0
+    this.#resume ??= this.#first
+    this.#filter?.fetched(page.abortedTransactions ?? [])
+    return true
+  }
+
+  /**
+   * The next batch in memory; `undefined` when `fill` must be asked.
+   *
+   * @throws {LogError} what its records are refused for: see `BatchView.records`.
+   */
+  next(): RecordCursor | undefined {
+    const bytes = this.#bytes
+    if (bytes === undefined) return undefined
+    while (this.#at < bytes.length) {
+      const batch = new BatchView(bytes, this.#at)
+      if (this.#checkCrc && !this.#isChecked && !batch.isSound()) {
+        // Damage, or an index that leads astray. The careful way finds out, and says so.
+        this.#isDamaged = true
+        this.#bytes = undefined
+        return undefined
+      }
+      this.#at = batch.end
+      this.#resume = batch.nextOffset
+      if (this.#filter === undefined ? batch.isControl : !this.#filter.admits(batch)) continue
+      const cursor = batch.records({ checkCrc: false })
+      const first = this.#first
+      if (batch.baseOffset < first) cursor.startAt(first)
+      return cursor
+    }
+    return undefined
+  }
+
+  async return(): Promise<void> {
+    this.#bytes = undefined
+    this.#isDamaged = false
+    await this.#batches.return()
+  }
+
+  get #first(): number {
+    return typeof this.#from === 'number' ? this.#from : this.#source.logStartOffset
+  }
+}
+
+/**
  * Records one by one, in offset order. `for await` over the stream itself is convenient; `pages()` gives arrays of
  * records and is faster where each record takes less than a microsecond to handle.
  */
 export class RecordStream implements AsyncIterableIterator<LazyRecord> {
-  readonly #batches: BatchStream
-  readonly #from: () => number
+  readonly #scan: BatchScan
   readonly #to: number
-  readonly #filter: TransactionFilter | undefined
-  #bytes: Buffer | undefined
-  #at = 0
   #cursor: RecordCursor | undefined
 
   constructor(source: StreamSource, options: StreamOptions) {
-    const isolation = options.isolation ?? 'read_uncommitted'
-    const from = options.from
-    const latest = from === 'latest' ? source.bound(isolation) : undefined
-    this.#batches = new BatchStream(source, latest === undefined ? options : { ...options, from: latest })
-    const first = latest ?? (typeof from === 'number' ? from : undefined)
-    this.#from = () => first ?? source.logStartOffset
+    // Records are the consumer's, and so is the memory they lie in.
+    this.#scan = new BatchScan(source, options, { reuse: false })
     this.#to = options.to ?? Number.POSITIVE_INFINITY
-    this.#filter = isolation === 'read_committed' ? new TransactionFilter() : undefined
   }
 
   [Symbol.asyncIterator](): this {
@@ -128,59 +277,47 @@ export class RecordStream implements AsyncIterableIterator<LazyRecord> {
   }
 
   async return(): Promise<IteratorReturnResult<undefined>> {
-    this.#bytes = undefined
     this.#cursor = undefined
-    return this.#batches.return()
+    await this.#scan.return()
+    return { value: undefined, done: true }
   }
 
-  /** The same records in arrays, one per read of the log: for consumers that take many at once. */
+  /** The same records in arrays, some thousand at a time: for consumers that take many at once. */
   async *pages(): AsyncGenerator<LazyRecord[], void, undefined> {
     for (;;) {
       const page: LazyRecord[] = []
-      for (let record = this.#nextInMemory(); record !== undefined; record = this.#nextInMemory()) page.push(record)
+      for (let record = this.#nextInMemory(); record !== undefined; record = this.#nextInMemory()) {
+        page.push(record)
+        if (page.length === RECORDS_OF_A_PAGE) break
+      }
       if (page.length > 0) yield page
-      if (!(await this.#fetch())) return
+      if (page.length < RECORDS_OF_A_PAGE && !(await this.#scan.fill())) return
     }
   }
 
   async #nextFromLog(): Promise<IteratorResult<LazyRecord>> {
-    while (await this.#fetch()) {
+    while (await this.#scan.fill()) {
       const record = this.#nextInMemory()
       if (record !== undefined) return { value: record, done: false }
     }
     return { value: undefined, done: true }
   }
 
-  async #fetch(): Promise<boolean> {
-    const result = await this.#batches.next()
-    if (result.done === true) return false
-    this.#bytes = result.value.batches
-    this.#at = 0
-    this.#filter?.fetched(result.value.abortedTransactions ?? [])
-    return true
-  }
-
   #nextInMemory(): LazyRecord | undefined {
     for (;;) {
       const cursor = this.#cursor
       if (cursor !== undefined) {
-        while (cursor.next()) {
-          if (cursor.offset < this.#from()) continue
-          if (cursor.offset >= this.#to) return undefined
-          return cursor.lazy()
-        }
+        if (cursor.next()) return cursor.offset < this.#to ? cursor.lazy() : undefined
         this.#cursor = undefined
       }
-      const bytes = this.#bytes
-      if (bytes === undefined || this.#at >= bytes.length) return undefined
-      const batch = new BatchView(bytes, this.#at)
-      this.#at = batch.end
-      // The read has checked the CRC (or was told not to).
-      if (this.#filter === undefined ? !batch.isControl : this.#filter.admits(batch))
-        this.#cursor = batch.records({ checkCrc: false })
+      this.#cursor = this.#scan.next()
+      if (this.#cursor === undefined) return undefined
     }
   }
 }
+
+/** Few enough to be garbage before the collector first comes by. */
+const RECORDS_OF_A_PAGE = 2000
 
 /** Drops the data of aborted transactions, as Kafka's Fetcher does with the list that a fetch carries. */
 export class TransactionFilter {

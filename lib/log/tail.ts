@@ -9,6 +9,7 @@
  */
 import { BatchView } from '../record/batch-view.ts'
 import type { Chunk } from './arena.ts'
+import type { PageBuffer } from './page-buffer.ts'
 
 /** A batch that has its offsets and its final bytes. */
 export interface SealedBatch {
@@ -67,14 +68,15 @@ export class Tail {
 
   /**
    * Copies whole batches, from the one that holds `offset` (or the next one, in a gap) up to but not including the
-   * first that begins at or above `upTo`; at most `maxBytes`, but always one.
+   * first that begins at or above `upTo`; at most `maxBytes`, but always one; into memory of the caller's, given or fresh.
    *
    * @returns `undefined` when the batch that holds `offset` may be older than what is here.
    */
   read(
     offset: number,
     upTo: number,
-    maxBytes: number
+    maxBytes: number,
+    into?: PageBuffer
   ): { bytes: Buffer; baseOffset: number; nextOffset: number } | undefined {
     const base = this.baseOffset
     if (base === undefined || offset < base) return undefined
@@ -87,7 +89,7 @@ export class Tail {
       size += batch.size
     }
     if (end === first) return undefined
-    const bytes = Buffer.allocUnsafeSlow(size)
+    const bytes = into?.take(size) ?? Buffer.allocUnsafeSlow(size)
     let at = 0
     for (let i = first; i < end; i += 1) {
       const batch = this.#batches[i] as SealedBatch

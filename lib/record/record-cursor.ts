@@ -151,6 +151,19 @@ export class RecordCursor {
     return false
   }
 
+  /**
+   * Lets `next` begin with the first record at or above `offset`.
+   *
+   * @throws {LogError} INVALID_RECORD
+   */
+  startAt(offset: number): void {
+    const isThere = this.seek(offset)
+    // One step back: a record is remembered by what follows it.
+    const end = isThere || this.#offsetDelta >= offset - this.#source.baseOffset ? this.#index - 1 : this.#index
+    this.#rewind()
+    while (this.#index < end) this.next()
+  }
+
   get offset(): number {
     return this.#source.baseOffset + this.#offsetDelta
   }
