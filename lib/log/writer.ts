@@ -129,7 +129,7 @@ export class Writer {
     const began = this.#clock.monotonic()
     if (epochs.dirty || this.blockedBy !== undefined || !this.#thread.mayWriteHere(size, began)) return false
     const now = this.#clock.now()
-    if (active.shouldRoll(nextBatch(first, first.size), now) !== undefined) return false
+    if (!staysIn(active, first, now)) return false
     const facts = this.#runFrom(active, group, 0, now)
     // Reading the transaction index may fail, so a marker takes the other way.
     if (facts.length < group.length || group.some(isControl)) return false
@@ -382,6 +382,15 @@ export class Writer {
 
 function nextBatch({ maxTimestamp, lastOffset }: SealedBatch, size: number): NextBatch {
   return { size, maxTimestamp, lastOffset }
+}
+
+/** Telling may take a read of the first batch's header. Where that fails, `#writeGroup` meets it again, and refuses. */
+function staysIn(segment: Segment, batch: SealedBatch, now: number): boolean {
+  try {
+    return segment.shouldRoll(nextBatch(batch, batch.size), now) === undefined
+  } catch {
+    return false
+  }
 }
 
 function isControl({ producer, chunk, start }: SealedBatch): boolean {
