@@ -126,7 +126,7 @@ export class LogFile {
    * As `append`, on the calling thread, where the file is open already.
    *
    * @returns false when it is not, or when the write failed: `append` then writes the same bytes to the same place,
-   *   and deals with what goes wrong. Until it has, what is behind `size` is anything.
+   *   and deals with what goes wrong. Until it has, or the segment is sealed, what is behind `size` is anything.
    */
   tryAppendSync(bytes: Buffer): boolean {
     if (this.isBroken) return false
@@ -137,6 +137,9 @@ export class LogFile {
     try {
       writeFullySync(lease.handle, bytes, position)
     } catch {
+      // Whoever comes next must be able to cut off what is there: so he gets the descriptor, and `trim` looks behind us.
+      this.#held ??= lease
+      this.#length = Math.max(this.#length, position + bytes.length)
       return false
     } finally {
       this.#keep(lease)

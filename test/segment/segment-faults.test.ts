@@ -1,9 +1,10 @@
 import { join } from 'node:path'
 import t from 'tap'
-import type { FileSystemCall, FileSystemOperation } from '../../lib/fs/memory-file-system.ts'
+import { HandleCache } from '../../lib/fs/handle-cache.ts'
+import { type FileSystemCall, type FileSystemOperation, MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
 import { segmentFileName } from '../../lib/segment/file-names.ts'
 import { Segment } from '../../lib/segment/segment.ts'
-import { batchOf, content, factsOf, memoryEnv } from '../helpers/segments.ts'
+import { batchOf, content, factsOf, memoryEnv, segmentEnv } from '../helpers/segments.ts'
 
 const DIR = '/t-0'
 const LOG = join(DIR, segmentFileName(0, '.log'))
@@ -86,6 +87,48 @@ t.test(
     t.equal((await content(fs, INDEX)).length, 16)
   }
 )
+
+/** Fails writes to the log behind `first` on the calling thread, after 100 bytes of them. */
+function failsHalfWay(call: FileSystemCall): number | undefined {
+  if (call.path !== LOG || call.operation !== 'write') return undefined
+  if (call.position === first.length) return 100
+  throw failing('EIO')
+}
+
+t.test('what a failed write on the calling thread left is gone when the segment is sealed instead', async t => {
+  const { fs, segment, write } = await memory()
+  await write(first)
+  fs.onCall = failsHalfWay
+  t.notOk(segment.tryWriteSync(second, factsOf(second, segment.size)))
+  fs.onCall = undefined
+  t.equal((await content(fs, LOG)).length, first.length + 100)
+  await segment.seal()
+  t.ok((await content(fs, LOG)).equals(first))
+})
+
+t.test('what a failed write on the calling thread left is cut off, also without a spare descriptor', async t => {
+  const fs = new MemoryFileSystem()
+  const handles = new HandleCache(fs, { maxOpen: 1 })
+  const { env } = segmentEnv({ fs, handles })
+  await fs.makeDirectory(DIR)
+  const segment = await Segment.create(env, DIR, 0)
+  await segment.write(first, factsOf(first, 0))
+  fs.onCall = failsHalfWay
+  t.notOk(segment.tryWriteSync(second, factsOf(second, segment.size)))
+  fs.onCall = undefined
+  // Somebody else's file would push ours out of the cache, and then the system has no descriptor for it.
+  const lease = await handles.acquire(INDEX, 'read')
+  lease.release()
+  fs.onCall = call => {
+    if (call.path !== LOG) return undefined
+    if (call.operation === 'open') throw failing('EMFILE')
+    return failsHalfWay(call)
+  }
+  await t.rejects(segment.write(second, factsOf(second, segment.size)), { name: 'LogError' })
+  fs.onCall = undefined
+  t.notOk(segment.isBroken)
+  t.ok((await content(fs, LOG)).equals(first))
+})
 
 t.test('when the part that was written cannot be cut off, the segment is broken, and says so', async t => {
   const { fs, segment, write } = await memory()
