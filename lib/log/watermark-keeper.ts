@@ -51,7 +51,8 @@ export class WatermarkKeeper {
    * @param fallback - where nothing was ever synced: the beginning of the active segment.
    */
   async noteFailedSync(fallback: Watermark): Promise<void> {
-    await this.settle()
+    // The disk that failed the log may fail here as well: the flag is to be in the file all the same.
+    await this.settle().catch(this.#failed)
     const durable = this.#last ?? this.#file.read() ?? fallback
     await this.#file.lowerTo({ ...durable, syncFailed: true })
   }

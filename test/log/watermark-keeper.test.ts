@@ -79,3 +79,26 @@ t.test('a mark that cannot be written is told, and the next one is tried', async
   await settled()
   t.equal(await inFile(), 2)
 })
+
+t.test('that a sync of the log failed is in the file, even if the first sync of the file fails as well', async t => {
+  const { fs, raise, failures, keeper: made } = await keeper()
+  raise(5)
+  let syncs = 0
+  fs.onCall = ({ operation }) => {
+    if (operation !== 'datasync') return undefined
+    syncs += 1
+    if (syncs === 1) throw Object.assign(new Error('EIO: made to fail'), { code: 'EIO' })
+    return undefined
+  }
+  await made.noteFailedSync({
+    offset: 0,
+    segmentBaseOffset: 0,
+    position: 0,
+    lastBatchCrc: 0,
+    level: 'synced',
+    syncFailed: true
+  })
+  t.equal(failures.length, 1)
+  const read = (await WatermarkFile.open(fs, '/p', { readOnly: true }))?.read()
+  t.match(read, { offset: 5, syncFailed: true })
+})
