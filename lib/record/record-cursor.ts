@@ -29,6 +29,8 @@ export class RecordCursor {
   readonly #count: number
   readonly #lastOffsetDelta: number
   #header: BatchView | undefined
+  /** Where every sixteenth record begins, as far as a `seek` came by; 0 where none did. */
+  #marks: Int32Array | undefined
   #index = 0
   #at: number
   #timestampAt = -1
@@ -279,14 +281,29 @@ export class RecordCursor {
     this.#index = 0
     this.#at = this.#start
     this.#offsetDelta = -1
+    // Who comes back will come again. Hopping from a mark on takes two thirds of hopping from the start in a batch of
+    // 100 records, a third in one of 1,000. A count that the bytes cannot hold is none to take memory for.
+    const isPlausible = this.#count > MARKED_EVERY && this.#count <= this.#end - this.#start
+    if (isPlausible) this.#marks ??= new Int32Array(Math.ceil(this.#count / MARKED_EVERY))
   }
 
   /** Goes in front of the record of that number, at or behind the next one; false, and nowhere, where lengths are odd. */
   #hopTo(index: number): boolean {
     const { bytes } = this
     const end = this.#end
+    const marks = this.#marks
+    let i = this.#index
     let at = this.#at
-    for (let i = this.#index; i < index; i += 1) {
+    if (marks !== undefined) {
+      let mark = Math.floor(index / MARKED_EVERY)
+      while (mark > 0 && !(marks[mark]! > 0)) mark -= 1
+      if (mark * MARKED_EVERY > i) {
+        i = mark * MARKED_EVERY
+        at = marks[mark]!
+      }
+    }
+    for (; i < index; i += 1) {
+      if (marks !== undefined && i % MARKED_EVERY === 0) marks[i / MARKED_EVERY] = at
       let zigzag = bytes[at]!
       if (zigzag < 0x80) at += 1
       else at += zigzagBytes((zigzag = shortZigzag(bytes, at)))
@@ -369,3 +386,5 @@ export class RecordCursor {
     return new LogError('INVALID_RECORD', message, { baseOffset, index: this.#index })
   }
 }
+
+const MARKED_EVERY = 16
