@@ -84,10 +84,12 @@ export class WatermarkKeeper {
     const mark = this.#next
     if (mark === undefined || this.#writing !== undefined) return
     this.#pause?.cancel()
-    this.#pause = this.#clock.setTimer(WRITE_EVERY_MS, () => {
+    const next = (): void => {
       this.#pause = undefined
       this.#startWriting()
-    })
+    }
+    // A program that ends without closing its log still leaves the mark that readers of other processes go by.
+    this.#pause = this.#clock.setTimer(WRITE_EVERY_MS, next, { keepsProcess: true })
     if (this.#tryWriteSync(mark)) this.#armTimer()
     else this.#writing = this.#writeNewest()
   }
