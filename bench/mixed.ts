@@ -32,7 +32,7 @@ const SLOW_EVERY = 5
 const REST_MS = 200
 const WARM_UP_MS = 200
 const FULL_MS = 600
-const PACED_MS = 1500
+const PACED_MS = 1000
 /** No goal hangs on these figures. */
 const ROUNDS = 3
 const MiB = 1024 * 1024

@@ -28,10 +28,10 @@ const PER_SECOND = 1000
 const CALLERS = 16
 const BATCH_AT_FULL_RATE = 100
 const WARM_UP_MS = 150
-const PACED_MS = 1000
+const PACED_MS = 800
 const FULL_MS = 500
 const OURS = ['heartwood', 'ceiling']
-const RIVALS = ['lmdb', 'better-sqlite3', 'event-storage']
+const RIVALS = ['lmdb', 'event-storage']
 /** No goal hangs on these figures. */
 const ROUNDS = 3
 

@@ -36,7 +36,7 @@ const RECORD_BYTES = 100
 const RECORDS_PER_APPEND = 1000
 const APPEND_BYTES = RECORD_BYTES * RECORDS_PER_APPEND
 const IN_FLIGHT = 8
-const IDLE_MS = 2000
+const IDLE_MS = 1000
 
 program<MemoryJob>(async (job): Promise<MemoryReport> => {
   const begin = performance.now()
