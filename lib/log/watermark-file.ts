@@ -36,7 +36,7 @@ import { isSystemError } from '../fs/system-errors.ts'
 import { writeFully } from '../fs/write-fully.ts'
 import { assert } from '../util/assert.ts'
 import { crc32c } from '../util/crc32c.ts'
-import { LogError } from '../util/errors.ts'
+import { isLogError, LogError } from '../util/errors.ts'
 import { tryReadInt64, writeInt64 } from '../util/int64.ts'
 import { Turn } from '../util/turn.ts'
 import { ACK_LEVELS, type AckLevel } from './types.ts'
@@ -217,8 +217,9 @@ export class WatermarkFile {
       await this.#handle.datasync()
       this.#takenOver = true
     } catch (error) {
-      // Which of the two slots is on the disk is unknown from now on, so both stay as they are.
-      this.#failure = error
+      // Which of the two slots is on the disk is unknown from now on, so both stay as they are. Without a descriptor
+      // nothing was asked of the disk yet.
+      if (!isLogError(error, 'TOO_MANY_OPEN_FILES')) this.#failure = error
       throw error
     }
   }

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { HandleCache } from '../../lib/fs/handle-cache.ts'
 import { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
-import { WatermarkFile } from '../../lib/log/watermark-file.ts'
+import { type Watermark, WatermarkFile } from '../../lib/log/watermark-file.ts'
 import { WatermarkKeeper } from '../../lib/log/watermark-keeper.ts'
 import { ManualClock } from '../helpers/manual-clock.ts'
 
@@ -101,4 +101,21 @@ t.test('that a sync of the log failed is in the file, even if the first sync of 
   t.equal(failures.length, 1)
   const read = (await WatermarkFile.open(fs, '/p', { readOnly: true }))?.read()
   t.match(read, { offset: 5, syncFailed: true })
+})
+
+t.test('a shortage of descriptors at the first mark does not keep later ones out of the file', async t => {
+  const fs = new MemoryFileSystem()
+  await fs.makeDirectory('/p')
+  const handles = new HandleCache(fs)
+  const file = (await WatermarkFile.open(fs, '/p', { create: true, handles })) as WatermarkFile
+  await handles.forgetFolder('/p')
+  fs.onCall = ({ operation }) => {
+    if (operation === 'open') throw Object.assign(new Error('EMFILE: made to fail'), { code: 'EMFILE' })
+    return undefined
+  }
+  const mark = { offset: 1, segmentBaseOffset: 0, position: 100, lastBatchCrc: 7, level: 'synced', syncFailed: false }
+  await t.rejects(file.write(mark as Watermark), { code: 'TOO_MANY_OPEN_FILES' })
+  fs.onCall = undefined
+  await file.write(mark as Watermark)
+  t.match((await WatermarkFile.open(fs, '/p', { readOnly: true }))?.read(), { offset: 1 })
 })
