@@ -37,13 +37,15 @@ const PACED_MS = 1000
 const ROUNDS = 3
 const MiB = 1024 * 1024
 
+const countOf = (followers: number): string => `${followers} ${followers === 1 ? 'follower' : 'followers'}`
+
 function rows(): Row[] {
   const common = { contestants: ['heartwood', 'ceiling'], warmBytes: 256 * MiB }
   const full = FOLLOWERS.map(
     (followers): Row => ({
       ...common,
       id: `full-${followers}`,
-      title: `${followers} followers, appends at full rate`,
+      title: `${countOf(followers)}, appends at full rate`,
       unit: 'records/s',
       better: 'more',
       params: { ...SHAPE, followers, full: true, rounds: ROUNDS }
@@ -53,7 +55,7 @@ function rows(): Row[] {
     (followers): Row => ({
       ...common,
       id: `paced-${followers}`,
-      title: `${followers} followers, 100 appends of 100 records a second`,
+      title: `${countOf(followers)}, 100 appends of 100 records a second`,
       unit: 'us',
       better: 'less',
       params: { ...SHAPE, followers, full: false, rounds: ROUNDS }

@@ -48,7 +48,7 @@ function sizeRow(id: string, title: string, bytes: number, rivals: readonly stri
   }
 }
 
-function partitionsRow(partitions: number, milliseconds: number): Row {
+function partitionsRow(partitions: number, milliseconds?: number): Row {
   const count = partitions.toLocaleString('en')
   return {
     id: `partitions-${partitions}`,
@@ -56,7 +56,7 @@ function partitionsRow(partitions: number, milliseconds: number): Row {
     unit: 'ms',
     better: 'less',
     contestants: ['heartwood'],
-    goals: [within(milliseconds)],
+    goals: milliseconds === undefined ? [] : [within(milliseconds)],
     warmBytes: 0,
     params: { bytes: 0, partitions }
   }
@@ -65,13 +65,13 @@ function partitionsRow(partitions: number, milliseconds: number): Row {
 function rows(scale: Scale): Row[] {
   const small = sizeRow('10MB', 'one log of 10 MB', 10e6, RIVALS)
   if (scale.name === 'quick')
-    return [small, sizeRow('100MB', 'one log of 100 MB', 100e6, []), partitionsRow(1, 20), partitionsRow(100, 300)]
+    return [small, sizeRow('100MB', 'one log of 100 MB', 100e6, []), partitionsRow(1, 20), partitionsRow(100)]
   return [
     small,
     sizeRow('1GB', 'one log of 1 GB', 1e9, []),
     sizeRow('10GB', 'one log of 10 GB', 10e9, []),
     partitionsRow(1, 20),
-    partitionsRow(100, 300),
+    partitionsRow(100),
     partitionsRow(1000, 300),
     partitionsRow(10_000, 3000)
   ]

@@ -13,8 +13,6 @@ export interface ProgramOptions {
   readonly openFiles?: number
   /** Flags of Node for it, in front of those of this process. */
   readonly flags?: readonly string[]
-  /** Whole life of the process, ms; two minutes by default. */
-  readonly timeoutMs?: number
   /** The signal that the program ends itself with, instead of a report. */
   readonly endsWith?: NodeJS.Signals
 }
@@ -22,11 +20,13 @@ export interface ProgramOptions {
 const LARGEST_REPORT = 16 * 1024 * 1024
 
 /**
+ * Without a limit of its own: the runner's `--time-limit` ends a child together with the programs that it started.
+ *
  * @returns the report; `undefined` with `endsWith`.
  * @throws {Error} with what the program wrote to stderr, when it ends in any other way than it should.
  */
 export function runProgram(name: string, job: unknown, options: ProgramOptions = {}): Promise<unknown> {
-  const { openFiles, flags = [], timeoutMs = 120_000, endsWith } = options
+  const { openFiles, flags = [], endsWith } = options
   // From dist/ the compiled program; from the sources the source, with the loader that this process has.
   const path = fileURLToPath(new URL(`../programs/${name}${extname(import.meta.url)}`, import.meta.url))
   const args = [...flags, ...process.execArgv, path, JSON.stringify(job)]
@@ -35,7 +35,7 @@ export function runProgram(name: string, job: unknown, options: ProgramOptions =
       ? [process.execPath, args]
       : ['sh', ['-c', `ulimit -n ${openFiles} && exec "$@"`, 'sh', process.execPath, ...args]]
   return new Promise((resolve, reject) => {
-    const child = execFile(file, given, { timeout: timeoutMs, maxBuffer: LARGEST_REPORT }, (error, stdout, stderr) => {
+    const child = execFile(file, given, { maxBuffer: LARGEST_REPORT }, (error, stdout, stderr) => {
       const { signalCode } = child
       if (endsWith !== undefined && signalCode === endsWith) return resolve(undefined)
       if (error !== null || endsWith !== undefined) {
