@@ -7,7 +7,7 @@ import t from 'tap'
 import { HandleCache } from '../lib/fs/handle-cache.ts'
 import { type FileSystemCall, MemoryFileSystem } from '../lib/fs/memory-file-system.ts'
 import { readWholeFile } from '../lib/fs/replace-file.ts'
-import { ArenaPool, LARGE_CHUNK_BYTES, SMALL_CHUNK_BYTES } from '../lib/log/arena.ts'
+import { ArenaPool, LARGE_CHUNK_BYTES, MAX_POOLED_BYTES, SMALL_CHUNK_BYTES } from '../lib/log/arena.ts'
 import { type Durability, type LogConfig, logConfig } from '../lib/log/log-config.ts'
 import { sharedParts } from '../lib/log/open-log.ts'
 import { PartitionLog } from '../lib/log/partition-log.ts'
@@ -360,5 +360,8 @@ t.test('the pool keeps no more memory than its bound, takes the oldest chunk fir
   t.same(evicted, [0, 1])
   t.equal(pool.take(1, false).buffer, chunks[1]?.buffer, 'the memory goes round')
   t.equal(pool.take(SMALL_CHUNK_BYTES + 1, false).buffer.length, LARGE_CHUNK_BYTES)
-  t.equal(pool.take(LARGE_CHUNK_BYTES + 1, false).buffer.length, LARGE_CHUNK_BYTES + 1)
+  t.equal(pool.take(1, true).buffer.length, LARGE_CHUNK_BYTES)
+  t.equal(pool.take(LARGE_CHUNK_BYTES + 1, false).buffer.length, 2 * LARGE_CHUNK_BYTES)
+  t.equal(pool.take(MAX_POOLED_BYTES, true).buffer.length, MAX_POOLED_BYTES)
+  t.equal(pool.take(MAX_POOLED_BYTES + 1, false).buffer.length, MAX_POOLED_BYTES + 1)
 })

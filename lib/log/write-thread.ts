@@ -11,7 +11,7 @@
 import { KiB } from '../util/sizes.ts'
 
 /** Copying this much into fresh page-cache memory takes below a millisecond even where that is slow (0.4 GB/s). */
-const LARGEST_HERE_BYTES = 256 * KiB
+export const LARGEST_HERE_BYTES = 256 * KiB
 /** What a write may cost the event loop before the pool takes over. */
 const SLOW_MS = 2
 /** Quick writes of the pool in a row until the calling thread tries again: one stall for each disturbance. */

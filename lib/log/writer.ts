@@ -28,7 +28,7 @@ import type { LogState } from './log-state.ts'
 import { AckQueue } from './offset-waiters.ts'
 import type { AbortedTransaction } from './producer-state.ts'
 import type { SealedBatch } from './tail.ts'
-import type { WriteThread } from './write-thread.ts'
+import { LARGEST_HERE_BYTES, type WriteThread } from './write-thread.ts'
 
 /** One write is at most this large, so that a group's latency and the memory it holds stay bounded. */
 const MAX_GROUP_BYTES = 4 * MiB
@@ -107,32 +107,34 @@ export class Writer {
   }
 
   /**
-   * Writes what is due on the calling thread, if it is one small group for which nothing has to be waited for. Only
-   * while nobody has the log's turn: being synchronous, it takes the turn and gives it back in one step.
+   * Writes what is due on the calling thread, in small pieces, as long as nothing has to be waited for. Only while nobody has the log's turn: being synchronous, it takes the turn and gives it back in one step.
    *
    * A hop to the thread pool costs ten times what a small write into the page cache does.
    *
    * @returns false when something is left that `drain` has to do.
    */
   drainSync(): boolean {
-    this.sealOpen()
-    if (this.#unindexedBytes >= INDEX_FLUSH_BYTES) return false
-    if (this.#writeDue(false) && !this.#tryWriteSync()) return false
-    return !this.isDue
+    for (;;) {
+      this.sealOpen()
+      if (this.#unindexedBytes >= INDEX_FLUSH_BYTES) return false
+      if (!this.#writeDue(false)) return !this.isDue
+      if (!this.#tryWriteSync()) return false
+    }
   }
 
   #tryWriteSync(): boolean {
     const { active, epochs } = this.#state
     const group = this.#arena.queued
     const first = group[0] as SealedBatch
-    const size = this.#arena.unwrittenBytes
     const began = this.#clock.monotonic()
-    if (epochs.dirty || this.blockedBy !== undefined || !this.#thread.mayWriteHere(size, began)) return false
+    if (epochs.dirty || this.blockedBy !== undefined || !this.#thread.mayWriteHere(first.size, began)) return false
     const now = this.#clock.now()
     if (!staysIn(active, first, now)) return false
-    const facts = this.#runFrom(active, group, 0, now)
+    const facts = this.#runFrom(active, group, { from: 0, maxBytes: LARGEST_HERE_BYTES }, now)
+    const last = group[facts.length - 1] as SealedBatch
+    const size = last.start + last.size - first.start
     // Reading the transaction index may fail, so a marker takes the other way.
-    if (facts.length < group.length || group.some(isControl)) return false
+    for (let at = 0; at < facts.length; at += 1) if (isControl(group[at] as SealedBatch)) return false
     if (!active.tryWriteSync(first.chunk.buffer.subarray(first.start, first.start + size), facts)) return false
     this.#thread.wroteHere(this.#clock.monotonic() - began)
     const written = this.#arena.take(size)
@@ -203,7 +205,7 @@ export class Writer {
     const cause = this.#state.active.shouldRoll(nextBatch(first, first.size), now)
     if (cause !== undefined) await this.#hooks.roll(first.baseOffset, cause)
     const segment = this.#state.active
-    const facts = this.#runFrom(segment, group, from, now)
+    const facts = this.#runFrom(segment, group, { from, maxBytes: MAX_GROUP_BYTES }, now)
     const to = from + facts.length
     const run = group.slice(from, to)
     const last = group[to - 1] as SealedBatch
@@ -219,12 +221,21 @@ export class Writer {
     return to
   }
 
-  /** As many batches from `from` on as go to the segment in one piece, the first of which is known to go there. */
-  #runFrom(segment: Segment, group: readonly SealedBatch[], from: number, now: number): BatchFacts[] {
+  /**
+   * As many batches from `from` on as go to the segment in one piece of at most `maxBytes`. The first one is known to
+   * go there, whatever its size.
+   */
+  #runFrom(
+    segment: Segment,
+    group: readonly SealedBatch[],
+    { from, maxBytes }: { from: number; maxBytes: number },
+    now: number
+  ): BatchFacts[] {
     const facts: BatchFacts[] = []
     let size = 0
     for (let at = from; at < group.length; at += 1) {
       const batch = group[at] as SealedBatch
+      if (at > from && size + batch.size > maxBytes) break
       if (at > from && !this.#continuesRun(segment, batch, group[at - 1] as SealedBatch, size, facts.length, now)) break
       facts.push({
         position: segment.size + size,

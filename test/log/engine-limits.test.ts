@@ -174,6 +174,23 @@ t.test('a follower of committed records wakes when the transaction is decided', 
   }
 })
 
+t.test('a busy log keeps half a MiB for its readers and leaves the rest of the room to others', async t => {
+  const arena = new ArenaPool()
+  const { shared, log } = await memoryLog({ durability: 'none' }, arena)
+  const other = await openLog('/data', { shared, dir: '/data/u-0', config: { durability: 'none' } })
+  for (const filled of [log, other]) {
+    for (let i = 0; i < 60; i += 1) await filled.append([{ value: `${i}`.padEnd(100 * KiB, '.') }])
+    t.same(
+      (await valuesOf(filled.records())).map(value => Number.parseInt(value, 10)),
+      Array.from({ length: 60 }, (_, i) => i),
+      'what is no longer in memory is read from the file'
+    )
+  }
+  t.ok(arena.retainedBytes > 0 && arena.retainedBytes <= 2 * 512 * KiB, `${arena.retainedBytes} bytes of two logs`)
+  await log.close()
+  await other.close()
+})
+
 t.test('under "buffered" a full disk keeps what was acknowledged, and gives no chunk of it away', async t => {
   const arena = new ArenaPool({ maxRetainedBytes: 256 * KiB })
   const { fs, shared, log } = await memoryLog(
