@@ -107,7 +107,8 @@ export class Writer {
   }
 
   /**
-   * Writes what is due on the calling thread, in small pieces, as long as nothing has to be waited for. Only while nobody has the log's turn: being synchronous, it takes the turn and gives it back in one step.
+   * Writes what is due on the calling thread, in small pieces, as long as nothing has to be waited for. Only while
+   * nobody has the log's turn: being synchronous, it takes the turn and gives it back in one step.
    *
    * A hop to the thread pool costs ten times what a small write into the page cache does.
    *
