@@ -40,10 +40,12 @@ export class Tail {
 
   /** Forgets the batches of a chunk, and anything older: they are read from the file from now on. */
   evict(chunk: Chunk): void {
-    let last = this.#batches.length - 1
-    while (last >= this.#head && this.#batches[last]?.chunk !== chunk) last -= 1
-    if (last < this.#head) return
-    this.#head = last + 1
+    // Chunks go in the order they were filled, so that its batches are the first ones here; there may be many behind.
+    let at = this.#head
+    while (at < this.#batches.length && this.#batches[at]?.chunk !== chunk) at += 1
+    if (at === this.#batches.length) return
+    while (this.#batches[at]?.chunk === chunk) at += 1
+    this.#head = at
     // Moving the rest down only when half is gone keeps this O(1) per batch.
     if (this.#head * 2 > this.#batches.length) {
       this.#batches = this.#batches.slice(this.#head)
