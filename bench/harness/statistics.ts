@@ -64,6 +64,8 @@ export interface Verdict {
   /** Who stood on the other side: for `best rival`, which one it was. */
   readonly against?: string
   readonly better: 'more' | 'less'
+  /** Of a limit on the row's main figure; further figures have theirs in their names, ratios have none. */
+  readonly unit?: string
 }
 
 export function judge(question: string, row: RowOutcome, goal: Goal): Verdict {
@@ -77,7 +79,15 @@ export function judge(question: string, row: RowOutcome, goal: Goal): Verdict {
   if (of !== undefined && goal.against === undefined) measured = summarize(figuresOf(of, goal.figure))
   else if (of !== undefined && other !== undefined) measured = ratio(of, other, goal.figure)
   const id = goalId(question, row.id, goal)
-  const base = { goal, question, row: row.id, id, better, ...(other === undefined ? {} : { against: other.name }) }
+  const base = {
+    goal,
+    question,
+    row: row.id,
+    id,
+    better,
+    ...(other === undefined ? {} : { against: other.name }),
+    ...(goal.against === undefined && goal.figure === undefined ? { unit: row.unit } : {})
+  }
   if (measured === undefined) return { ...base, stands: 'not measured' }
   const reached = better === 'more' ? measured.median >= goal.limit : measured.median <= goal.limit
   return { ...base, stands: reached ? 'reached' : 'missed', measured }

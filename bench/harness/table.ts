@@ -53,12 +53,13 @@ export function measuredText({ goal }: Verdict, measured: Summary): string {
   return `${format(measured.median)} (${spread(measured, format)})`
 }
 
-/** What is asked: `>= 0.8 x ceiling`, `p99 us <= 2 x best rival (lmdb)`. */
-export function aim({ goal, better, against }: Verdict): string {
+/** What is asked: `>= 0.8 x ceiling`, `<= 20 ms`, `p99 us <= 2 x best rival (lmdb)`. */
+export function aim({ goal, better, against, unit }: Verdict): string {
   const who = goal.against === 'best rival' && against !== undefined ? `best rival (${against})` : goal.against
   const of = goal.of === undefined || goal.of === 'heartwood' ? '' : `${goal.of} `
   const what = goal.figure === undefined ? '' : `${goal.figure} `
-  return `${of}${what}${better === 'more' ? '>=' : '<='} ${goal.limit}${who === undefined ? '' : ` x ${who}`}`
+  const limit = `${goal.limit.toLocaleString('en')}${unit === undefined ? '' : ` ${unit}`}`
+  return `${of}${what}${better === 'more' ? '>=' : '<='} ${limit}${who === undefined ? '' : ` x ${who}`}`
 }
 
 /** Under the table: goals, settings with versions, notes, and who is not there and why. */
