@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import type { FileHandle, FileStat } from './file-system.ts'
 import type { PoolGate } from './pool-gate.ts'
+import { QUICK_READ_BYTES, type QuickCalls } from './quick-calls.ts'
 
 type Done<T> = (error: NodeJS.ErrnoException | null, value?: T) => void
 
@@ -16,15 +17,23 @@ export class NodeFileHandle implements FileHandle {
   readonly path: string
   readonly #fd: number
   readonly #gate: PoolGate
+  readonly #quick: QuickCalls | undefined
+  /** Closing a file that was written may begin writing it out. */
+  #changed = false
   #underWay = 0
   #closing: Promise<void> | undefined
   #whenIdle: (() => void) | undefined
 
-  /** Takes the descriptor over. */
-  constructor(path: string, fd: number, gate: PoolGate) {
+  /**
+   * Takes the descriptor over.
+   *
+   * @param quick - of a file that was neither made nor emptied by opening it.
+   */
+  constructor(path: string, fd: number, gate: PoolGate, quick?: QuickCalls) {
     this.path = path
     this.#fd = fd
     this.#gate = gate
+    this.#quick = quick
   }
 
   read(target: Uint8Array, position: number): Promise<number> {
@@ -32,6 +41,8 @@ export class NodeFileHandle implements FileHandle {
     const fd = this.#fd
     const length = target.byteLength
     if (length === 0) return Promise.resolve(0)
+    const quick = length <= QUICK_READ_BYTES ? this.#quick : undefined
+    if (quick?.allowed() === true) return settled(() => quick.run(() => this.readSync(target, position)))
     return this.#call(done => {
       checkPosition(position)
       let filled = 0
@@ -67,6 +78,7 @@ export class NodeFileHandle implements FileHandle {
   }
 
   write(source: Uint8Array, position: number): Promise<number> {
+    this.#changed = true
     return this.#call(done => {
       checkPosition(position)
       fs.write(this.#fd, source, 0, source.byteLength, position, done)
@@ -75,6 +87,7 @@ export class NodeFileHandle implements FileHandle {
 
   writeSync(source: Uint8Array, position: number): number {
     this.#refuseClosed('write')
+    this.#changed = true
     checkPosition(position)
     try {
       return fs.writeSync(this.#fd, source, 0, source.byteLength, position)
@@ -84,6 +97,7 @@ export class NodeFileHandle implements FileHandle {
   }
 
   truncate(length: number): Promise<void> {
+    this.#changed = true
     return this.#call(done => fs.ftruncate(this.#fd, length, done))
   }
 
@@ -96,6 +110,11 @@ export class NodeFileHandle implements FileHandle {
   }
 
   async stat(): Promise<FileStat> {
+    const quick = this.#quick
+    if (quick?.allowed() === true) {
+      this.#refuseClosed('fstat')
+      return toFileStat(quick.run(() => fs.fstatSync(this.#fd)))
+    }
     return toFileStat(await this.#call<fs.Stats>(done => fs.fstat(this.#fd, done)))
   }
 
@@ -112,6 +131,8 @@ export class NodeFileHandle implements FileHandle {
   }
 
   async #close(): Promise<void> {
+    const quick = this.#changed || this.#underWay > 0 ? undefined : this.#quick
+    if (quick?.allowed() === true) return quick.run(() => fs.closeSync(this.#fd))
     if (this.#underWay > 0) {
       await new Promise<void>(resolve => {
         this.#whenIdle = resolve
@@ -163,6 +184,15 @@ export function callThrough<T>(gate: PoolGate, invoke: (done: Done<T>) => void):
       }
     })
   })
+}
+
+/** A call on this thread, in the form of one in the pool. */
+function settled<T>(call: () => T): Promise<T> {
+  try {
+    return Promise.resolve(call())
+  } catch (error) {
+    return Promise.reject(error)
+  }
 }
 
 export function toFileStat(stats: fs.Stats): FileStat {

@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import type { DirectoryEntry, FileHandle, FileStat, FileSystem, OpenMode } from './file-system.ts'
 import { callThrough, entryKind, NodeFileHandle, toFileStat } from './node-file-handle.ts'
 import { type PoolGate, sharedPoolGate } from './pool-gate.ts'
+import { QuickCalls } from './quick-calls.ts'
 import { readPastCache } from './read-past-cache.ts'
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_DIRECTORY } = fs.constants
@@ -14,26 +15,39 @@ const ALWAYS = (fs.constants.O_NOFOLLOW ?? 0) | (fs.constants.O_NONBLOCK ?? 0)
 
 const DEFAULT_FILE_MODE = 0o600
 const DEFAULT_FOLDER_MODE = 0o700
+/** Some 300 names of a segment's files. */
+const QUICK_FOLDER_BYTES = 16 * 1024
 
 /**
  * The operating system's files, through `node:fs`.
  *
  * At most half of libuv's thread pool is busy with calls from here, whatever the number of files (see `PoolGate`).
+ * Short calls that are likely to be answered from memory do not go there (see `QuickCalls`).
  * Permissions are set as asked, whatever the process' umask says.
  */
 export class NodeFileSystem implements FileSystem {
   readonly name = 'node'
   readonly #gate: PoolGate
+  readonly #quick: QuickCalls | undefined
 
-  constructor(gate: PoolGate = sharedPoolGate) {
+  /** @param quick - `undefined`: every call that has a promise goes through the thread pool. */
+  constructor(gate: PoolGate = sharedPoolGate, quick?: QuickCalls) {
     this.#gate = gate
+    this.#quick = quick
   }
 
   async open(path: string, mode: OpenMode, permissions = DEFAULT_FILE_MODE): Promise<FileHandle> {
+    // Files that exist: making one, or emptying it, may wait for the journal.
+    const isQuick = mode === 'read' || mode === 'write'
+    const quick = isQuick ? this.#quick : undefined
+    if (isQuick && quick?.allowed() === true) {
+      const fd = quick.run(() => fs.openSync(path, openFlags(mode)))
+      return this.#handle(path, fd, quick)
+    }
     for (;;) {
       if (mode !== 'create') {
         try {
-          return this.#handle(path, await this.#open(path, openFlags(mode)))
+          return this.#handle(path, await this.#open(path, openFlags(mode)), quick)
         } catch (error) {
           if (!isMissing(error) || mode === 'read' || mode === 'write') throw error
         }
@@ -63,6 +77,11 @@ export class NodeFileSystem implements FileSystem {
   }
 
   async stat(path: string): Promise<FileStat | undefined> {
+    const quick = this.#quick
+    if (quick?.allowed() === true) {
+      const stats = quick.run(() => fs.lstatSync(path, { throwIfNoEntry: false }))
+      return stats === undefined ? undefined : toFileStat(stats)
+    }
     try {
       return toFileStat(await callThrough<fs.Stats>(this.#gate, done => fs.lstat(path, done)))
     } catch (error) {
@@ -72,7 +91,7 @@ export class NodeFileSystem implements FileSystem {
   }
 
   async readDirectory(path: string): Promise<DirectoryEntry[]> {
-    const entries = await callThrough<fs.Dirent[]>(this.#gate, done => fs.readdir(path, { withFileTypes: true }, done))
+    const entries = this.#listQuickly(path) ?? (await this.#list(path))
     return entries.map(entry => ({ name: entry.name, kind: entryKind(entry) }))
   }
 
@@ -145,8 +164,21 @@ export class NodeFileSystem implements FileSystem {
     return watcher
   }
 
-  #handle(path: string, fd: number): NodeFileHandle {
-    return new NodeFileHandle(path, fd, this.#gate)
+  #list(path: string): Promise<fs.Dirent[]> {
+    return callThrough(this.#gate, done => fs.readdir(path, { withFileTypes: true }, done))
+  }
+
+  /** The length of a folder tells about how many names it holds, everywhere. */
+  #listQuickly(path: string): fs.Dirent[] | undefined {
+    const quick = this.#quick
+    if (quick?.allowed() !== true) return undefined
+    const size = quick.run(() => fs.lstatSync(path, { throwIfNoEntry: false })?.size ?? 0)
+    if (size > QUICK_FOLDER_BYTES || !quick.allowed()) return undefined
+    return quick.run(() => fs.readdirSync(path, { withFileTypes: true }))
+  }
+
+  #handle(path: string, fd: number, quick?: QuickCalls): NodeFileHandle {
+    return new NodeFileHandle(path, fd, this.#gate, quick)
   }
 
   #open(path: string, flags: number, permissions = DEFAULT_FILE_MODE): Promise<number> {
@@ -189,7 +221,7 @@ export class NodeFileSystem implements FileSystem {
 }
 
 /** The one that everybody shares who has no reason for another. */
-export const nodeFileSystem = new NodeFileSystem()
+export const nodeFileSystem = new NodeFileSystem(sharedPoolGate, new QuickCalls())
 
 function openFlags(mode: Exclude<OpenMode, 'create'>): number {
   switch (mode) {

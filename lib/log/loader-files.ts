@@ -65,6 +65,8 @@ export interface FolderListing {
   readonly sidecars: readonly NamedFile[]
   /** Names of derived files that somebody did not live to finish. */
   readonly temporary: readonly { readonly name: string }[]
+  /** Offsets of the producer snapshots, in no order. */
+  readonly snapshots: readonly number[]
   readonly unknown: readonly string[]
   /** All names. */
   readonly names: ReadonlySet<string>
@@ -83,6 +85,7 @@ export async function listFolder(fs: FileSystem, dir: string): Promise<FolderLis
     swaps: [] as NamedFile[],
     sidecars: [] as NamedFile[],
     temporary: [] as { name: string }[],
+    snapshots: [] as number[],
     unknown: [] as string[]
   }
   for (const entry of entries) {
@@ -100,6 +103,7 @@ export async function listFolder(fs: FileSystem, dir: string): Promise<FolderLis
 function sortIn(
   listing: { [K in 'files' | 'deleted' | 'cleaned' | 'swaps' | 'sidecars']: NamedFile[] } & {
     temporary: { name: string }[]
+    snapshots: number[]
     unknown: string[]
   },
   { name, kind }: DirectoryEntry
@@ -118,7 +122,8 @@ function sortIn(
   else if (SEGMENT_SUFFIXES.includes(suffix)) listing.files.push({ name, offset, suffix })
   else if (suffix.startsWith(SEGMENT_SIDECAR)) listing.sidecars.push({ name, offset, suffix })
   else if (TEMPORARY_SUFFIXES.includes(suffix)) listing.temporary.push({ name })
-  else if (suffix !== SNAPSHOT_SUFFIX) listing.unknown.push(name)
+  else if (suffix === SNAPSHOT_SUFFIX) listing.snapshots.push(offset)
+  else listing.unknown.push(name)
 }
 
 function isKnown(name: string, kind: DirectoryEntry['kind']): boolean {
@@ -163,7 +168,9 @@ export async function tidyFolder(options: TidyOptions): Promise<FolderListing> {
     await takeNames(options, swaps)
   }
   await remove(options, listing.deleted)
-  listing = await listFolder(fs, dir)
+  // Nearly always nothing was interrupted, and the folder is as it was.
+  const isChanged = listing.swaps.length + cleaned.length + listing.deleted.length > 0
+  if (isChanged) listing = await listFolder(fs, dir)
   await remove(options, orphans(listing))
   return orphans(listing).length === 0 ? listing : listFolder(fs, dir)
 }

@@ -43,6 +43,7 @@ export interface PlanContext {
   /** The epoch that wrote an offset by the checkpoint as it was found; `undefined` where it does not say. */
   readonly epochAt: (offset: number) => number | undefined
   readonly snapshots: ProducerSnapshots
+  readonly snapshotOffsets: readonly number[]
   readonly report: ReportBuilder
   /** For the indexes that a scan builds on its way. */
   readonly indexLimits: IndexLimits
@@ -383,8 +384,8 @@ class UncleanPlan {
   }
 }
 
-function replayRange({ fs, dir, bases, snapshots, report }: PlanContext): ReplayRange {
-  return { fs, dir, bases, snapshots, report }
+function replayRange({ fs, dir, bases, snapshots, snapshotOffsets, report }: PlanContext): ReplayRange {
+  return { fs, dir, bases, snapshots, snapshotOffsets, report }
 }
 
 function count({ report }: PlanContext, scan: ScanOutcome): ScanOutcome {

@@ -15,6 +15,8 @@ export interface ReplayRange {
   /** Base offsets of all segments, ascending. */
   readonly bases: readonly number[]
   readonly snapshots: ProducerSnapshots
+  /** Offsets of the snapshots there are, where the caller has listed them. */
+  readonly snapshotOffsets?: readonly number[] | undefined
   readonly report: ReportBuilder
   /** Bytes of a segment that may be read, where that is not the whole file. */
   readonly limitOf?: ((baseOffset: number) => number | undefined) | undefined
@@ -44,9 +46,10 @@ export async function producersAt(
   offset: number,
   { aborted, from }: { aborted?: ((found: FoundAbort) => void) | undefined; from?: number | undefined } = {}
 ): Promise<ProducerStateManager> {
-  const { snapshots, report, bases } = range
+  const { snapshots, snapshotOffsets, report, bases } = range
   const first = bases[0] ?? offset
   const found = await snapshots.latest(Math.min(offset, from ?? offset), {
+    offsets: snapshotOffsets,
     skipped: (at, error) => {
       const message = `The producer snapshot at ${at} cannot be read; an older one and the log replace it.`
       report.note('CORRUPT_FILE', message, { snapshot: at, reason: error instanceof Error ? error.message : '' })

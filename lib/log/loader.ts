@@ -208,11 +208,12 @@ class Loader {
       epochs,
       epochAt: offset => known.findLast(entry => entry.startOffset <= offset)?.epoch,
       snapshots: this.#snapshots,
+      snapshotOffsets: listing.snapshots,
       report,
       indexLimits: config
     }
     const { plan, corrupt } = await this.#plan(context)
-    return this.#finish(plan, { epochs, watermark, corrupt, names: listing.names })
+    return this.#finish(plan, { epochs, watermark, corrupt, listing })
   }
 
   /** Durably: once what it contradicts is changed, nothing would show that it is out of date. */
@@ -282,10 +283,10 @@ class Loader {
       epochs: LeaderEpochs
       watermark: Watermark | undefined
       corrupt: LogError | undefined
-      names: ReadonlySet<string>
+      listing: FolderListing
     }
   ): Promise<LoadedLog> {
-    const { epochs, watermark, corrupt, names } = state
+    const { epochs, watermark, corrupt, listing } = state
     const { logEndOffset } = plan
     const first = (plan.kept[0] as PlannedSegment).baseOffset
     const logStartOffset = Math.max(this.#options.logStartOffset ?? first, first)
@@ -295,9 +296,11 @@ class Loader {
     }
     epochs.truncateFromEnd(logEndOffset)
     epochs.truncateFromStart(logStartOffset)
-    if (!this.#readOnly) await this.#snapshots.deleteAfter(logEndOffset)
+    const hasLater = listing.snapshots.some(offset => offset > logEndOffset)
+    if (!this.#readOnly && hasLater) await this.#snapshots.deleteAfter(logEndOffset)
     const { fs, dir, env } = this.#options
     const readOnly = this.#readOnly
+    const { names } = listing
     const context = { fs, dir, env, readOnly, names, snapshots: this.#snapshots, report: this.#report }
     this.#indexesStored = await openSegments(context, plan, this.#segments)
     const { producers, lastBatchCrc } = plan

@@ -67,14 +67,18 @@ export class ProducerSnapshots {
    * The newest readable snapshot at or below `atMost`.
    *
    * @param options.skipped - called for each newer one that cannot be read.
+   * @param options.offsets - of those there are, where that is known; else the folder is listed.
    * @throws the system's error; a snapshot that is damaged or of an unknown version is skipped.
    */
   async latest(
     atMost: number,
-    { skipped }: { skipped?: (offset: number, error: unknown) => void } = {}
+    {
+      skipped,
+      offsets: known
+    }: { skipped?: (offset: number, error: unknown) => void; offsets?: readonly number[] | undefined } = {}
   ): Promise<FoundSnapshot | undefined> {
-    const offsets = (await this.offsets()).filter(offset => offset <= atMost)
-    for (const offset of offsets.reverse()) {
+    const offsets = (known ?? (await this.offsets())).filter(offset => offset <= atMost)
+    for (const offset of offsets.sort((one, other) => other - one)) {
       try {
         const bytes = await readWholeFile(this.#fs, this.#path(offset), MAX_SNAPSHOT_BYTES)
         if (bytes !== undefined) return { offset, entries: parseProducerSnapshot(bytes) }
