@@ -32,10 +32,12 @@ export interface SegmentsContext {
 export async function openSegments(context: SegmentsContext, plan: LoadPlan, segments: Segment[]): Promise<boolean> {
   const { env, dir, fs, names, readOnly, report } = context
   let isStored = true
-  for (const [index, { baseOffset, validBytes, scanned, indexes }] of plan.kept.entries()) {
+  for (const [index, { baseOffset, fileBytes, validBytes, scanned, indexes }] of plan.kept.entries()) {
     const isLast = index === plan.kept.length - 1
     const trustIndexes = !scanned
-    const segment = await Segment.open(env, dir, baseOffset, { readOnly, trustIndexes, validBytes })
+    // What was scanned may have been cut since its length was taken.
+    const known = scanned ? {} : { length: fileBytes }
+    const segment = await Segment.open(env, dir, baseOffset, { readOnly, trustIndexes, validBytes, ...known })
     segments.push(segment)
     const next = isLast ? plan.logEndOffset : (plan.kept[index + 1] as PlannedSegment).baseOffset
     const doubts = scanned ? ALL_DOUBTS : await doubtIndexes(fs, dir, { baseOffset, names })

@@ -44,6 +44,8 @@ export interface OpenSegmentOptions {
   readonly suffix?: string
   /** Bytes from the start that are sound, where the file goes on behind them; all of it unless said otherwise. */
   readonly validBytes?: number
+  /** Length of the file, where the caller has just looked at it. */
+  readonly length?: number
 }
 
 export interface IndexRebuilt {

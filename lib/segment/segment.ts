@@ -93,15 +93,11 @@ export class Segment {
    */
   static async open(env: SegmentEnv, dir: string, baseOffset: number, options: OpenSegmentOptions): Promise<Segment> {
     const path = join(dir, segmentFileName(baseOffset, LOG_SUFFIX) + (options.suffix ?? ''))
-    const stat = await env.fs.stat(path).catch(error => {
-      throw toLogError(error, 'open', path)
-    })
-    if (stat === undefined) throw new LogError('STORAGE_FAILED', `${path} is missing`, { path, system: 'ENOENT' })
-    if (stat.kind !== 'file') throw new LogError('UNSAFE_PATH', `${path} is no regular file`, { path, kind: stat.kind })
-    if (stat.size > MAX_SEGMENT_BYTES) {
-      throw new LogError('CORRUPT_FILE', `${path} has ${stat.size} bytes: more than a segment can have`, { path })
+    const length = options.length ?? (await lengthOf(env, path))
+    if (length > MAX_SEGMENT_BYTES) {
+      throw new LogError('CORRUPT_FILE', `${path} has ${length} bytes: more than a segment can have`, { path })
     }
-    return new Segment(env, dir, baseOffset, stat.size, options)
+    return new Segment(env, dir, baseOffset, length, options)
   }
 
   get #indexes(): SegmentIndexes {
@@ -484,4 +480,13 @@ export class Segment {
     assert(!this.#deleted, 'a removed segment is not written to')
     assert(!this.#writing, 'G4: one change at a time')
   }
+}
+
+async function lengthOf({ fs }: SegmentEnv, path: string): Promise<number> {
+  const stat = await fs.stat(path).catch(error => {
+    throw toLogError(error, 'open', path)
+  })
+  if (stat === undefined) throw new LogError('STORAGE_FAILED', `${path} is missing`, { path, system: 'ENOENT' })
+  if (stat.kind !== 'file') throw new LogError('UNSAFE_PATH', `${path} is no regular file`, { path, kind: stat.kind })
+  return stat.size
 }
