@@ -21,13 +21,16 @@ export async function offsetForTimestamp(
   isolation: Isolation
 ): Promise<TimestampedOffset | undefined> {
   const wanted = BigInt(timestamp)
+  // Segments know their largest timestamp as a number: compared with what a number can hold.
+  const least = Number(wanted)
   const bound = state.bound(isolation)
   const { segments } = state
   for (let i = 0; i < segments.length; i += 1) {
     const segment = segments[i] as Segment
-    const largest = await segment.largestTimestamp()
-    if (largest === undefined || BigInt(largest) < nearest(wanted)) continue
-    const from = Math.max(await segment.offsetBeforeTimestamp(Number(wanted)), state.logStartOffset)
+    // Without a promise for each of the hundreds of segments that a lookup near the end passes over.
+    const largest = segment.maxTimestamp ?? (await segment.largestTimestamp())
+    if (largest === undefined || largest < least) continue
+    const from = Math.max(await segment.offsetBeforeTimestamp(least), state.logStartOffset)
     const to = Math.min(bound, segments[i + 1]?.baseOffset ?? bound)
     const found = await firstAtOrAfter(reader, { from, to, least: state.logStartOffset }, wanted)
     if (found !== undefined) return found
@@ -90,9 +93,4 @@ function firstInBatch(batch: BatchView, wanted: bigint, from: number): Timestamp
     }
   }
   return undefined
-}
-
-/** Segments know their largest timestamp as a number: compare with what a number can hold. */
-function nearest(timestamp: bigint): bigint {
-  return BigInt(Number(timestamp))
 }
