@@ -161,7 +161,10 @@ export class LogEngine implements StreamSource {
     this.assertNotClosed()
     this.#sealGathered()
     try {
-      return await this.reader.read(offset, options)
+      const result = await this.reader.read(offset, options)
+      const { writeThread, clock } = this.parts
+      if (writeThread.standsStill(clock.monotonic())) await writeThread.turned()
+      return result
     } catch (error) {
       this.assertNotClosed()
       const { follow } = this.parts
@@ -293,7 +296,10 @@ export class LogEngine implements StreamSource {
     const result = new Acknowledgement(accepted, level, state.logStartOffset, this)
     if (level === 'accepted') {
       this.#kick()
-      return Promise.resolve(result)
+      const { writeThread, clock } = this.parts
+      return writeThread.standsStill(clock.monotonic())
+        ? writeThread.turned().then(() => result)
+        : Promise.resolve(result)
     }
     const passed = level === 'written' ? state.writtenOffset : state.durableOffset
     if (accepted.lastOffset < passed) return Promise.resolve(result)

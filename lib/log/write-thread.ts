@@ -6,7 +6,8 @@
  *   - they are small, and writes are quick: where the page cache has to wait for the disk (too many dirty pages, a
  *     full journal), a write takes milliseconds, and the pool does it until several were quick again;
  *   - the event loop turns: a program that awaits one append after the other goes on in microtasks for ever, and its
- *     own timers and sockets would never have their turn. A write by the pool ends outside of the microtasks.
+ *     own timers and sockets would never have their turn. A write by the pool ends outside of the microtasks. (What is
+ *     answered from memory, an append under `buffered` or a read of the tail, asks here too.)
  */
 import { KiB } from '../util/sizes.ts'
 
@@ -21,7 +22,7 @@ const LONGEST_STANDSTILL_MS = 2
 
 export class WriteThread {
   #probation = 0
-  /** When the first group was written here since the event loop turned last; `undefined` if none was. */
+  /** When the first call was answered here since the event loop turned last; `undefined` if none was. */
   #since: number | undefined
   readonly #turned = (): void => {
     this.#since = undefined
@@ -33,12 +34,26 @@ export class WriteThread {
    * @param now - monotonic, ms.
    */
   mayWriteHere(bytes: number, now: number): boolean {
-    if (bytes > LARGEST_HERE_BYTES || this.#probation > 0) return false
+    return bytes <= LARGEST_HERE_BYTES && this.#probation === 0 && !this.standsStill(now)
+  }
+
+  /**
+   * True if the event loop has not turned for 2 ms of calls that were answered without it: then the answer to this
+   * one is to wait for `turned`.
+   */
+  standsStill(now: number): boolean {
     if (this.#since === undefined) {
       this.#since = now
       setImmediate(this.#turned)
     }
-    return now - this.#since < LONGEST_STANDSTILL_MS
+    return now - this.#since >= LONGEST_STANDSTILL_MS
+  }
+
+  /** Resolves once the event loop has turned. */
+  turned(): Promise<void> {
+    return new Promise(resolve => {
+      setImmediate(resolve)
+    })
   }
 
   wroteHere(milliseconds: number): void {

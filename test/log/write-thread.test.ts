@@ -38,14 +38,29 @@ t.test('a program that awaits append after append in microtasks keeps its event 
   t.ok(thread.mayWriteHere(1, 103))
 })
 
-t.test('under "none", timers fire beside a loop that awaits one append after the other', async t => {
+for (const durability of ['none', 'buffered'] as const) {
+  t.test(`under "${durability}", timers fire beside a loop that awaits one append after the other`, async t => {
+    const log = await openLog(await tempDir(t), { config: { durability } })
+    t.teardown(() => log.close())
+    const calls = await callsUntilTimer(() => log.append([{ value: 'x' }]))
+    t.ok(calls < 300_000, `after ${calls} appends`)
+  })
+}
+
+t.test('timers fire beside a loop that reads the same records from memory again and again', async t => {
   const log = await openLog(await tempDir(t), { config: { durability: 'none' } })
   t.teardown(() => log.close())
+  await log.append([{ value: 'x' }])
+  const calls = await callsUntilTimer(() => log.read(0))
+  t.ok(calls < 300_000, `after ${calls} reads`)
+})
+
+async function callsUntilTimer(call: () => Promise<unknown>): Promise<number> {
   let fired = false
   setTimeout(() => {
     fired = true
   }, 20)
-  let appends = 0
-  for (; !fired && appends < 300_000; appends += 1) await log.append([{ value: 'x' }])
-  t.ok(fired, `after ${appends} appends`)
-})
+  let calls = 0
+  for (; !fired && calls < 300_000; calls += 1) await call()
+  return calls
+}
