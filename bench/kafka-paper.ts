@@ -17,7 +17,7 @@ import type { Appender, ScanKind } from './engines/engine.ts'
 import { openBenchLog } from './engines/heartwood.ts'
 import { loadEngine } from './engines/load.ts'
 import { appendsOf, payloadBytes, recordPool } from './harness/data.ts'
-import { canDropPageCache, dropPageCache, fillPageCache } from './harness/file-cache.ts'
+import { canDropPageCache, coldNote, dropPageCache, fillPageCache } from './harness/file-cache.ts'
 import { fillLog } from './harness/fill.ts'
 import { callInBursts, type Load, measureRun, produce } from './harness/producers.ts'
 import type { Context, Goal, Measurement, Question, Row, Scale, Shape } from './harness/question.ts'
@@ -142,10 +142,11 @@ async function measureOut({ contestant, kept, row }: Context): Promise<Measureme
   const seconds = (performance.now() - began) / 1000
   await scanner.close()
   if (records !== row.params['records']) throw new Error(`${contestant} read ${records} of ${row.params['records']}`)
+  const note = isCold ? coldNote(kept) : 'warm: only root can empty the page cache'
   return {
     value: records / seconds,
     extras: { 'MB/s': bytes / seconds / 1e6 },
-    ...(isCold ? {} : { note: 'warm: only root can empty the page cache' })
+    ...(note === undefined ? {} : { note })
   }
 }
 

@@ -15,7 +15,7 @@
  */
 import type { ScanKind } from './engines/engine.ts'
 import { loadEngine, RIVALS, RivalMissing } from './engines/load.ts'
-import { canDropPageCache, dropPageCache, fillPageCache } from './harness/file-cache.ts'
+import { canDropPageCache, coldNote, dropPageCache, fillPageCache } from './harness/file-cache.ts'
 import { fillLog } from './harness/fill.ts'
 import type { Context, Goal, Measurement, Question, Row, Scale, Shape } from './harness/question.ts'
 
@@ -150,6 +150,8 @@ async function measure({ row, contestant, kept }: Context): Promise<Measurement>
   } while (!isEnough)
   await scanner.close()
   const [first = 0, ...later] = times
+  const single = later.length === 0 ? 'one scan a round, the first' : undefined
+  const note = cold ? coldNote(kept) : single
   const each = later.length === 0 ? first : later.reduce((sum, time) => sum + time, 0) / later.length
   return {
     value: (records / each) * 1000,
@@ -158,7 +160,7 @@ async function measure({ row, contestant, kept }: Context): Promise<Measurement>
       'MB/s': bytes / each / 1000
     },
     settings: engine.settings('written'),
-    ...(!cold && later.length === 0 ? { note: 'one scan a round, the first' } : {})
+    ...(note === undefined ? {} : { note })
   }
 }
 

@@ -1,5 +1,15 @@
 /** Files in the page cache, or out of it. */
-import { accessSync, closeSync, constants, fsyncSync, openSync, readdirSync, readSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readSync,
+  statfsSync,
+  writeFileSync
+} from 'node:fs'
 import { join } from 'node:path'
 
 const DROP = '/proc/sys/vm/drop_caches'
@@ -39,4 +49,11 @@ export function dropPageCache(directory: string): void {
   // What is dirty, or mapped by a process, stays in the cache.
   forEachFile(directory, fsyncSync)
   writeFileSync(DROP, '1')
+}
+
+const TMPFS_MAGIC = 0x01021994
+
+/** What a reader has to know of a cold read below `directory`; `undefined` where it comes from a disk. */
+export function coldNote(directory: string): string | undefined {
+  return statfsSync(directory).type === TMPFS_MAGIC ? 'not cold: tmpfs is memory, there is no disk below it' : undefined
 }
