@@ -28,9 +28,10 @@ export async function offsetForTimestamp(
   for (let i = 0; i < segments.length; i += 1) {
     const segment = segments[i] as Segment
     // Without a promise for each of the hundreds of segments that a lookup near the end passes over.
-    const largest = segment.maxTimestamp ?? (await segment.largestTimestamp())
+    const largest = segment.knowsMaxTimestamp ? segment.maxTimestamp : await segment.largestTimestamp()
     if (largest === undefined || largest < least) continue
-    const from = Math.max(await segment.offsetBeforeTimestamp(least), state.logStartOffset)
+    const exact = Number.isSafeInteger(least) ? least : wanted
+    const from = Math.max(await segment.offsetBeforeTimestamp(exact), state.logStartOffset)
     const to = Math.min(bound, segments[i + 1]?.baseOffset ?? bound)
     const found = await firstAtOrAfter(reader, { from, to, least: state.logStartOffset }, wanted)
     if (found !== undefined) return found

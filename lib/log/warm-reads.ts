@@ -47,10 +47,21 @@ export class WarmReads {
   read(segment: Segment, target: Buffer, position: number): number | undefined {
     const begun = this.#clock.monotonic()
     const count = segment.readOpenSync(target, position)
-    if (count === undefined) return undefined
-    if (this.#clock.monotonic() - begun > SLOW_MS) this.#wasSlow()
-    else if (this.#nextPause > LEAST_PAUSE) this.#wasFast()
+    if (count !== undefined) this.#took(this.#clock.monotonic() - begun)
     return count
+  }
+
+  /** Makes another kind of small read, for which `mayRead` was asked. */
+  timed<T>(read: () => T): T {
+    const begun = this.#clock.monotonic()
+    const result = read()
+    this.#took(this.#clock.monotonic() - begun)
+    return result
+  }
+
+  #took(ms: number): void {
+    if (ms > SLOW_MS) this.#wasSlow()
+    else if (this.#nextPause > LEAST_PAUSE) this.#wasFast()
   }
 
   #wasSlow(): void {

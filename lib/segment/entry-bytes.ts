@@ -55,6 +55,25 @@ export class EntryBytes {
     this.#count = count
   }
 
+  /** Copy of entries 0, n, 2n, ... and of the last one. */
+  everyNth(n: number): EntryBytes {
+    const { entryBytes } = this
+    const count = this.#count === 0 ? 0 : Math.ceil((this.#count - 1) / n) + 1
+    const bytes = Buffer.allocUnsafeSlow(count * entryBytes)
+    for (let i = 0; i < count; i += 1) {
+      const at = Math.min(i * n, this.#count - 1) * entryBytes
+      this.#bytes.copy(bytes, i * entryBytes, at, at + entryBytes)
+    }
+    return new EntryBytes(entryBytes, bytes, count)
+  }
+
+  isSame(entry: number, other: EntryBytes, otherEntry: number): boolean {
+    const { entryBytes } = this
+    const at = entry * entryBytes
+    const otherAt = otherEntry * entryBytes
+    return this.#bytes.compare(other.#bytes, otherAt, otherAt + entryBytes, at, at + entryBytes) === 0
+  }
+
   copyFrom(entry: number): Buffer {
     return Buffer.from(this.#bytes.subarray(entry * this.entryBytes, this.byteLength))
   }

@@ -86,6 +86,36 @@ export class IndexFile {
     })
   }
 
+  /**
+   * Fills `target` from `position` on, as far as the file goes: 0 bytes where there is none. The descriptor is kept:
+   * others like it will follow.
+   */
+  async read(target: Buffer, position: number): Promise<number> {
+    try {
+      const lease = await this.#env.handles.acquire(this.#path, 'read')
+      try {
+        return await lease.handle.read(target, position)
+      } finally {
+        lease.release()
+      }
+    } catch (error) {
+      if (isSystemError(error, 'ENOENT')) return 0
+      throw toLogError(error, 'read', this.#path)
+    }
+  }
+
+  /** As `read`, on the calling thread. `undefined` if the file is not open. */
+  readOpenSync(target: Buffer, position: number): number | undefined {
+    const lease = this.#env.handles.tryAcquire(this.#path, 'read')
+    try {
+      return lease?.handle.readSync(target, position)
+    } catch (error) {
+      throw toLogError(error, 'read', this.#path)
+    } finally {
+      lease?.release()
+    }
+  }
+
   /** The last `length` bytes; `undefined` when there is no file, or a shorter one. */
   lastBytes(length: number): Promise<{ size: number; bytes: Buffer } | undefined> {
     return this.#readOnce(async handle => {
@@ -97,7 +127,7 @@ export class IndexFile {
     })
   }
 
-  /** The descriptor is not kept: an index is read once. */
+  /** The descriptor is not kept: an index is read whole once. */
   async #readOnce<T>(use: (handle: FileHandle) => Promise<T>): Promise<T | undefined> {
     let lease: Lease
     try {

@@ -131,6 +131,15 @@ export class OffsetIndex {
     this.#entries.cutTo(count)
   }
 
+  /** Of every n-th entry, and of the last one. */
+  sample(n: number): OffsetIndex {
+    return new OffsetIndex(this.baseOffset, this.#entries.everyNth(n))
+  }
+
+  hasSameEntry(entry: number, other: OffsetIndex, otherEntry: number): boolean {
+    return this.#entries.isSame(entry, other.#entries, otherEntry)
+  }
+
   /** Copy of the entries from `fromEntry` on, as they are in the file. */
   bytes(fromEntry = 0): Buffer {
     return this.#entries.copyFrom(fromEntry)

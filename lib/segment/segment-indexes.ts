@@ -7,8 +7,9 @@ import { OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDEX_SUFFIX } from
 import type { IndexBuilder } from './index-builder.ts'
 import { IndexFile } from './index-file.ts'
 import { OFFSET_ENTRY_BYTES, OffsetIndex } from './offset-index.ts'
+import { LARGEST_WHOLE_INDEX, PagedIndex } from './paged-index.ts'
 import type { SegmentEnv } from './segment-types.ts'
-import { TIME_ENTRY_BYTES, TimeIndex } from './time-index.ts'
+import { TIME_ENTRY_BYTES, TimeIndex, type Timestamp, type TimestampOffset } from './time-index.ts'
 import { type AbortedTransaction, TRANSACTION_ENTRY_BYTES, TransactionIndex } from './transaction-index.ts'
 
 /** An index file can have entries for batches of the least size only. */
@@ -39,6 +40,9 @@ export class SegmentIndexes {
   readonly #offsets = new CacheSlot<OffsetIndex>()
   readonly #times = new CacheSlot<TimeIndex>()
   readonly #transactions = new CacheSlot<TransactionIndex>()
+  /** Of large indexes whose files were closed in good order. While one is in memory as a whole, its pages are not. */
+  readonly #offsetPages: PagedIndex<number, OffsetIndex>
+  readonly #timePages: PagedIndex<Timestamp, TimeIndex>
   #turn: Turn | undefined
 
   /** @param stem - path of the segment's files without their suffix. */
@@ -48,19 +52,65 @@ export class SegmentIndexes {
     this.#offsetFile = new IndexFile(env, stem + OFFSET_INDEX_SUFFIX + onTop, OFFSET_ENTRY_BYTES)
     this.#timeFile = new IndexFile(env, stem + TIME_INDEX_SUFFIX + onTop, TIME_ENTRY_BYTES)
     this.#transactionFile = new IndexFile(env, stem + TRANSACTION_INDEX_SUFFIX + onTop, TRANSACTION_ENTRY_BYTES, true)
+    this.#offsetPages = new PagedIndex(env, this.#offsetFile, OFFSET_ENTRY_BYTES, bytes =>
+      OffsetIndex.parse(bytes, baseOffset)
+    )
+    this.#timePages = new PagedIndex(env, this.#timeFile, TIME_ENTRY_BYTES, bytes => TimeIndex.parse(bytes, baseOffset))
   }
 
   get #files(): readonly IndexFile[] {
     return [this.#offsetFile, this.#timeFile, this.#transactionFile]
   }
 
-  /** In memory, or `undefined`. */
+  /** In memory as a whole, or `undefined`. */
   get offsets(): OffsetIndex | undefined {
     return this.#offsets.get()
   }
 
   get times(): TimeIndex | undefined {
     return this.#times.get()
+  }
+
+  /**
+   * The offset index, or that part of it which has what a lookup of `offset` needs: the last entry at or below it and
+   * the next two, as far as there are. From memory or with a small read on the calling thread; else `undefined`.
+   */
+  offsetsNear(offset: number): OffsetIndex | undefined {
+    return this.#offsets.get() ?? this.#offsetPages.near(offset)
+  }
+
+  /** As `offsetsNear`, of the time index and a time. */
+  timesNear(timestamp: Timestamp): TimeIndex | undefined {
+    return this.#times.get() ?? this.#timePages.near(timestamp)
+  }
+
+  /**
+   * As `offsetsNear`, by way of the thread pool. `undefined` when the index has to be read as a whole first.
+   *
+   * @throws {LogError} CORRUPT_FILE when the file is not what it was.
+   */
+  loadOffsetsNear(offset: number): Promise<OffsetIndex | undefined> {
+    return this.#offsetPages.load(offset)
+  }
+
+  /** As `loadOffsetsNear`. */
+  loadTimesNear(timestamp: Timestamp): Promise<TimeIndex | undefined> {
+    return this.#timePages.load(timestamp)
+  }
+
+  /**
+   * The last entry of a large time index that was closed in good order, at the cost of one small read. `undefined`
+   * when the index is small, or damaged there: load it.
+   */
+  async lastTime(): Promise<TimestampOffset | undefined> {
+    const end = await this.#timeFile.lastBytes(LAST_TIMES * TIME_ENTRY_BYTES)
+    if (end === undefined || end.size <= LARGEST_WHOLE_INDEX || end.size % TIME_ENTRY_BYTES !== 0) return undefined
+    try {
+      return TimeIndex.parse(end.bytes, this.#baseOffset).last
+    } catch (error) {
+      if (isLogError(error, 'CORRUPT_FILE')) return undefined
+      throw error
+    }
   }
 
   /** Creates the files of a new segment, empty. A transaction index of that name is none of ours and goes. */
@@ -95,7 +145,7 @@ export class SegmentIndexes {
     // While we read, somebody else may have loaded or rebuilt it: there is one of each.
     const meanwhile = this.#offsets.get()
     if (meanwhile !== undefined) return meanwhile
-    this.#offsets.lend(index, this.#env.indexCache)
+    if (trust !== 'closed' || !this.#offsetPages.take(index)) this.#offsets.lend(index, this.#env.indexCache)
     return index
   }
 
@@ -110,7 +160,7 @@ export class SegmentIndexes {
     file.loaded(index.byteLength, index.byteLength < bytes.length)
     const meanwhile = this.#times.get()
     if (meanwhile !== undefined) return meanwhile
-    this.#times.lend(index, this.#env.indexCache)
+    if (trust !== 'closed' || !this.#timePages.take(index)) this.#times.lend(index, this.#env.indexCache)
     return index
   }
 
@@ -160,6 +210,8 @@ export class SegmentIndexes {
 
   /** The indexes being built are these from now on. `rebuilt`: they have nothing to do with the files. */
   hold(builder: IndexBuilder, { rebuilt }: { rebuilt: boolean }): void {
+    this.#offsetPages.clear()
+    this.#timePages.clear()
     this.#offsets.hold(builder.offsets, this.#env.indexCache)
     this.#times.hold(builder.times, this.#env.indexCache)
     if (!rebuilt) return
@@ -173,8 +225,14 @@ export class SegmentIndexes {
     const offsets = this.#offsets.get()
     const times = this.#times.get()
     const transactions = this.#transactions.get()
-    if (offsets !== undefined && !this.#offsetFile.isBehind(offsets)) this.#offsets.lend(offsets, indexCache)
-    if (times !== undefined && !this.#timeFile.isBehind(times)) this.#times.lend(times, indexCache)
+    if (offsets !== undefined && !this.#offsetFile.isBehind(offsets)) {
+      if (this.#offsetPages.take(offsets)) this.#offsets.clear(indexCache)
+      else this.#offsets.lend(offsets, indexCache)
+    }
+    if (times !== undefined && !this.#timeFile.isBehind(times)) {
+      if (this.#timePages.take(times)) this.#times.clear(indexCache)
+      else this.#times.lend(times, indexCache)
+    }
     if (transactions === undefined || this.#transactionFile.isBehind(transactions)) return
     this.#transactions.lend(transactions, indexCache)
   }
@@ -255,6 +313,8 @@ export class SegmentIndexes {
     this.#offsets.clear(indexCache)
     this.#times.clear(indexCache)
     this.#transactions.clear(indexCache)
+    this.#offsetPages.clear()
+    this.#timePages.clear()
   }
 
   #inTurn<T>(f: () => Promise<T>): Promise<T> {
@@ -265,6 +325,8 @@ export class SegmentIndexes {
 }
 
 const NOTHING = Buffer.alloc(0)
+/** Read to know the last one: damage there is likely to show in their order. */
+const LAST_TIMES = 512
 const LARGEST_TRANSACTION_INDEX = 512 * MiB
 
 function loadBound(logBytes: number, entryBytes: number): number {

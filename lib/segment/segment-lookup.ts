@@ -7,7 +7,7 @@ import type { OffsetIndex } from './offset-index.ts'
 import type { SegmentIndexes } from './segment-indexes.ts'
 import { type BatchVisitor, buildFromLog, type RebuildResult, walkBatches } from './segment-rebuild.ts'
 import type { ReadRange, SegmentEnv } from './segment-types.ts'
-import type { TimeIndex, TimestampOffset } from './time-index.ts'
+import type { TimeIndex, Timestamp, TimestampOffset } from './time-index.ts'
 
 /** Behind the last entry no range is longer than this, unless more was asked for. An index that lags more is none. */
 const LARGEST_UNINDEXED_BYTES = 8 * MiB
@@ -68,20 +68,20 @@ export class SegmentLookup {
   }
 
   /**
-   * `undefined` when the index is not in memory.
+   * `undefined` when the index is to be read first.
    *
    * With entries k (the last at or below the offset), k+1 and k+2, that batch starts at or behind entry k's and not
    * behind entry k+1's, so it ends where entry k+2's starts at the latest. Only if the index lags far behind may a
    * range be too short; whoever scans it reads on then.
    */
   rangeSync(offset: number, maxBytes: number): ReadRange | undefined {
-    const index = this.#indexes.offsets
+    const index = this.#indexes.offsetsNear(offset)
     return index === undefined ? undefined : this.#range(index, offset, maxBytes)
   }
 
-  /** `undefined` when the index is not in memory, or has no such entry. See `Segment.locateEntrySync`. */
+  /** `undefined` when the index is to be read first, or has no such entry. See `Segment.locateEntrySync`. */
   entryRangeSync(offset: number): ReadRange | undefined {
-    const index = this.#indexes.offsets
+    const index = this.#indexes.offsetsNear(offset - 1)
     if (index === undefined) return undefined
     const entry = index.countAtOrBelow(offset - 1)
     if (entry === index.entryCount) return undefined
@@ -91,7 +91,32 @@ export class SegmentLookup {
   }
 
   async range(offset: number, maxBytes: number): Promise<ReadRange> {
-    return this.#range(await this.offsets(), offset, maxBytes)
+    return this.#range(await this.#offsetsNear(offset), offset, maxBytes)
+  }
+
+  async #offsetsNear(offset: number): Promise<OffsetIndex> {
+    const here = this.#indexes.offsetsNear(offset)
+    if (here !== undefined) return here
+    try {
+      return (await this.#indexes.loadOffsetsNear(offset)) ?? (await this.offsets())
+    } catch (error) {
+      if (!isLogError(error, 'CORRUPT_FILE')) throw error
+      await this.rebuildDamaged(error.message)
+    }
+    return (this.#builder as IndexBuilder).offsets
+  }
+
+  /** The time index, or the part of it in which to look up `timestamp`; read or rebuilt if need be. */
+  async timesNear(timestamp: Timestamp): Promise<TimeIndex> {
+    const here = this.#indexes.timesNear(timestamp)
+    if (here !== undefined) return here
+    try {
+      return (await this.#indexes.loadTimesNear(timestamp)) ?? (await this.times())
+    } catch (error) {
+      if (!isLogError(error, 'CORRUPT_FILE')) throw error
+      await this.rebuildDamaged(error.message)
+    }
+    return (this.#builder as IndexBuilder).times
   }
 
   #range(index: OffsetIndex, offset: number, maxBytes: number): ReadRange {
@@ -115,11 +140,16 @@ export class SegmentLookup {
     return this.#indexes.times ?? (await this.#loadTimes())
   }
 
+  /** Whether `largest` answers without reading, as `largestKnown` does then. */
+  get knowsLargest(): boolean {
+    return this.#builder !== undefined || this.#largest !== undefined
+  }
+
   async largest(): Promise<TimestampOffset | undefined> {
-    const known = this.#builder === undefined ? this.#largest : (this.#builder.largest ?? 'none')
-    if (known !== undefined) return known === 'none' ? undefined : known
+    if (this.knowsLargest) return this.largestKnown
+    const lastOfMany = this.#trust === 'closed' ? await this.#indexes.lastTime() : undefined
     // Where it has to be rebuilt, its last entry is the largest timestamp as well.
-    const { last } = await this.times()
+    const last = lastOfMany ?? (await this.times()).last
     this.#largest = last ?? 'none'
     return last
   }

@@ -17,12 +17,22 @@ export interface SegmentConfig {
   readonly maxCompactionLagMs?: number | undefined
 }
 
+/** Decides which small reads, of bytes that may be in the page cache, are made on the calling thread. */
+export interface WarmReadRule {
+  /** Whether the next one may. Each question is taken for a read. */
+  mayRead(): boolean
+  /** Makes a read that may, and notes how long it took. */
+  timed<T>(read: () => T): T
+}
+
 /** What the segments of a log share. */
 export interface SegmentEnv {
   readonly fs: FileSystem
   readonly handles: HandleCache
   readonly clock: Clock
   readonly indexCache: IndexCache
+  /** For pages of indexes; without it they are read by way of the thread pool. */
+  readonly warmReads?: WarmReadRule
   /** Of new files; 0600 unless said otherwise. */
   readonly permissions?: number
   /** Of new files, when the process may give them away. */

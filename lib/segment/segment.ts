@@ -145,6 +145,11 @@ export class Segment {
     return largest === undefined ? undefined : Number(largest.timestamp)
   }
 
+  /** Whether `maxTimestamp` is final: it is `undefined` only where no record has a timestamp. */
+  get knowsMaxTimestamp(): boolean {
+    return this.#lookup.knowsLargest
+  }
+
   // ---- writing
 
   /**
@@ -310,7 +315,7 @@ export class Segment {
 
   /** From where on to look for the first record at or after a time: no record before the batch of this offset is. */
   async offsetBeforeTimestamp(timestamp: number | bigint): Promise<number> {
-    return (await this.#lookup.times()).lookup(timestamp)
+    return (await this.#lookup.timesNear(timestamp)).lookup(timestamp)
   }
 
   /** Largest timestamp of the first batch, from which a segment's age counts. */

@@ -56,8 +56,15 @@ export class TimeIndex {
     if (preallocated) count = countUpToZeros(bytes, count)
     else if (bytes.length % TIME_ENTRY_BYTES !== 0) throw corrupt(baseOffset, `ends within entry ${count}`)
     const index = new TimeIndex(baseOffset, new EntryBytes(TIME_ENTRY_BYTES, bytes, count))
-    for (let i = 0; i < count; i += 1)
-      if (!index.#inOrder(i)) throw corrupt(baseOffset, `is not in order at entry ${i}`)
+    let lastTimestamp: Timestamp = -1
+    let lastOffset = baseOffset
+    for (let i = 0; i < count; i += 1) {
+      const timestamp = index.timestampAt(i)
+      const offset = index.offsetAt(i)
+      if (timestamp <= lastTimestamp || offset < lastOffset) throw corrupt(baseOffset, `is not in order at entry ${i}`)
+      lastTimestamp = timestamp
+      lastOffset = offset
+    }
     return index
   }
 
@@ -119,6 +126,12 @@ export class TimeIndex {
    * it, or the base offset. The batch that ends there may itself hold the record.
    */
   lookup(timestamp: Timestamp): number {
+    const count = this.countAtOrBelow(timestamp)
+    return count === 0 ? this.baseOffset : this.offsetAt(count - 1)
+  }
+
+  /** How many entries are at or below `timestamp`. */
+  countAtOrBelow(timestamp: Timestamp): number {
     let low = 0
     let high = this.#entries.count // [0, low) are <= timestamp; [high, count) are > timestamp
     while (low < high) {
@@ -126,7 +139,7 @@ export class TimeIndex {
       if (this.timestampAt(middle) <= timestamp) low = middle + 1
       else high = middle
     }
-    return low === 0 ? this.baseOffset : this.offsetAt(low - 1)
+    return low
   }
 
   /** Drops every entry at or above `offset`, so that T2 survives a truncation of the log. */
@@ -141,14 +154,18 @@ export class TimeIndex {
     this.#entries.cutTo(low)
   }
 
+  /** Of every n-th entry, and of the last one. */
+  sample(n: number): TimeIndex {
+    return new TimeIndex(this.baseOffset, this.#entries.everyNth(n))
+  }
+
+  hasSameEntry(entry: number, other: TimeIndex, otherEntry: number): boolean {
+    return this.#entries.isSame(entry, other.#entries, otherEntry)
+  }
+
   /** Copy of the entries from `fromEntry` on, as they are in the file. */
   bytes(fromEntry = 0): Buffer {
     return this.#entries.copyFrom(fromEntry)
-  }
-
-  #inOrder(entry: number): boolean {
-    if (entry === 0) return this.timestampAt(0) >= 0 && this.offsetAt(0) >= this.baseOffset
-    return this.timestampAt(entry) > this.timestampAt(entry - 1) && this.offsetAt(entry) >= this.offsetAt(entry - 1)
   }
 }
 
