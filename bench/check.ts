@@ -17,16 +17,16 @@ import { PAIRS } from './harness/check-ratios.ts'
 import { type CheckKind, checkLine, type Limits, limitsText, meets, unmatched } from './harness/check-rules.ts'
 import { summarize } from './harness/statistics.ts'
 
-/** Rate of the engine by that of the bare loop, at least: 20 % below what was reached. */
+/** Rate of the engine by that of the bare loop, at least: 20 % below the least of three runs beside other work. */
 const LEAST_RATIOS: Limits = {
-  'append 100B x1000': 0.59,
-  'append 100B x1': 0.55,
-  'append 1KiB x100': 0.61,
+  'append 100B x1000': 0.4,
+  'append 100B x1': 0.36,
+  'append 1KiB x100': 0.55,
   'durable, 64 writers': 0.52,
-  'scan, cursor': 0.92,
+  'scan, cursor': 0.69,
   'scan, lazy': 0.53,
   'scan, eager': 0.085,
-  'point read': 0.57,
+  'point read': 0.49,
   recovery: 0.4
 }
 

@@ -28,7 +28,7 @@ const FLUSH_MESSAGES = 600
 const MESSAGES = 1e6
 /** Times 200 messages: no sync covers more than 600. */
 const IN_FLIGHT = FLUSH_MESSAGES / BATCH
-const MEASURED_MS = 1500
+const MEASURED_MS = 1000
 
 function goalsOf(floor: number): Goal[] {
   return [

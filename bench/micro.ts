@@ -225,7 +225,7 @@ function bareLookUps(): Work {
   return lookUps(offset => (find(offsets, offset) + 1) * 4096)
 }
 
-const CHECKSUM_SIZES = [32, 128, 1024, 16_384, 1_048_576]
+const CHECKSUM_SIZES = [128, 1024, 1_048_576]
 
 const SPECS: readonly Spec[] = [
   {
