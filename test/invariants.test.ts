@@ -349,6 +349,21 @@ t.test('what is read from memory is a copy', async t => {
   await log.close()
 })
 
+t.test('a chunk that its log has come back to is not taken away, and is when the log goes idle again', async t => {
+  const pool = new ArenaPool({ maxRetainedBytes: SMALL_CHUNK_BYTES })
+  const evicted: string[] = []
+  const first = pool.take(1, false)
+  const second = pool.take(1, false)
+  pool.retain(first, () => evicted.push('first'))
+  first.held = true
+  pool.retain(second, () => evicted.push('second'))
+  t.same(evicted, ['second'], 'the one that is written to stays')
+  pool.retain(first, () => evicted.push('first'))
+  pool.retain(pool.take(1, false), () => evicted.push('third'))
+  t.same(evicted, ['second', 'first'])
+  t.equal(pool.retainedBytes, SMALL_CHUNK_BYTES)
+})
+
 t.test('the pool keeps no more memory than its bound, takes the oldest chunk first, and reuses it', async t => {
   const pool = new ArenaPool({ maxRetainedBytes: 4 * SMALL_CHUNK_BYTES })
   const evicted: number[] = []

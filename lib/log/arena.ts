@@ -9,7 +9,8 @@
  * Invariants:
  *   A1  A chunk's bytes do not change between the moment a batch in it is sealed and the chunk's release.
  *   A2  Nobody outside the log ever holds a view of a chunk: readers get copies. So a released buffer can be reused.
- *   A3  The pool retains at most `maxRetainedBytes`; the oldest retained chunk goes first, whoever owns it.
+ *   A3  The pool retains at most `maxRetainedBytes`, but for chunks that are being written to; the oldest retained chunk
+ *       goes first, whoever owns it.
  */
 import { KiB, MiB } from '../util/sizes.ts'
 
@@ -25,6 +26,8 @@ export class Chunk {
   used = 0
   /** True once everything in it is in the file and the owner has moved on or gone idle. */
   retained = false
+  /** Retained, and its owner has come back to write on: not to be taken away just now. */
+  held = false
 
   constructor(buffer: Buffer) {
     this.buffer = buffer
@@ -58,20 +61,26 @@ export class ArenaPool {
     return new Chunk(buffer ?? Buffer.allocUnsafeSlow(size))
   }
 
-  /** Keeps a fully written chunk for readers; `evicted` is called, once, when its memory is taken away. */
+  /**
+   * Keeps a fully written chunk for readers; `evicted` is called, once, when its memory is taken away. Between two
+   * appends a log is idle, so this comes after each of them: a chunk that is retained already costs nothing.
+   */
   retain(chunk: Chunk, evicted: (chunk: Chunk) => void): void {
+    chunk.held = false
+    if (chunk.retained) return
     chunk.retained = true
     this.#retained.set(chunk, evicted)
     this.#retainedBytes += chunk.buffer.length
     for (const [oldest, tell] of this.#retained) {
       if (this.#retainedBytes <= this.maxRetainedBytes) return
+      if (oldest.held) continue
       this.unretain(oldest)
       tell(oldest)
       this.release(oldest)
     }
   }
 
-  /** Takes a chunk back into use by its owner; false if it was not retained. */
+  /** Gives a chunk that is not held back to its owner, who has no further use for it; false if it was not retained. */
   unretain(chunk: Chunk): boolean {
     if (!this.#retained.delete(chunk)) return false
     chunk.retained = false

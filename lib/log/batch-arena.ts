@@ -45,6 +45,8 @@ export class BatchArena {
   #filledChunks = 0
   /** Those of the pool's retained chunks that are ours, oldest first. */
   #retained: Chunk[] = []
+  /** The last of them that we came back to: it is given back when it is written, or taken back. */
+  #held: Chunk | undefined
 
   constructor(pool: ArenaPool, tail: Tail) {
     this.#pool = pool
@@ -199,6 +201,8 @@ export class BatchArena {
     this.#queue = []
     this.#queuedBytes = 0
     this.#open = undefined
+    if (this.#held !== undefined) this.#held.held = false
+    this.#held = undefined
     this.#chunk = undefined
     return dropped
   }
@@ -217,9 +221,10 @@ export class BatchArena {
   }
 
   #retain(chunk: Chunk): void {
-    if (chunk.retained) return
-    this.#retained.push(chunk)
+    const isNew = !chunk.retained
     this.#pool.retain(chunk, this.#evicted)
+    if (!isNew || !chunk.retained) return
+    this.#retained.push(chunk)
     let bytes = this.#retained.reduce((sum, { buffer }) => sum + buffer.length, 0)
     while (bytes > MAX_RETAINED_BYTES && this.#retained.length > 1) {
       const oldest = this.#retained[0] as Chunk
@@ -240,8 +245,8 @@ export class BatchArena {
     let chunk = this.#chunk
     // An idle log's chunk belongs to the pool until the log comes back for it.
     if (chunk?.retained === true && chunk.room >= bytes) {
-      this.#pool.unretain(chunk)
-      this.#retained = this.#retained.filter(other => other !== chunk)
+      chunk.held = true
+      this.#held = chunk
     }
     if (chunk !== undefined && chunk.room >= bytes) return chunk
     // A chunk with batches in it is retained once they are written.

@@ -43,8 +43,10 @@ export class UndecidedTransactions {
   }
 
   onHighWatermark(highWatermark: number): void {
+    // Called after each group of appends: where there is no transaction it costs one comparison.
+    if (this.#ended.length === 0) return
     const kept = this.#ended.findIndex(({ markerOffset }) => markerOffset >= highWatermark)
-    if (this.#ended.length === 0 || kept === 0) return
+    if (kept === 0) return
     this.#ended = kept < 0 ? [] : this.#ended.slice(kept)
     const firstEnded = this.#ended.reduce((least, { firstOffset }) => Math.min(least, firstOffset), Infinity)
     const first = Math.min(this.firstOngoingOffset ?? Infinity, firstEnded)
