@@ -60,6 +60,7 @@ export class LogEngine implements StreamSource {
   #scheduled = false
   /** The drain that is scheduled writes what thresholds would hold back. */
   #forced = false
+  #watchesForIdle = false
   #timer: { cancel(): void } | undefined
   #closing: Promise<{ clean: boolean }> | undefined
 
@@ -343,6 +344,15 @@ export class LogEngine implements StreamSource {
     this.#gate.release()
     if (this.state.condition === 'open' && this.#writer.isDue) this.#kick()
     this.#armTimer()
+    if (this.parts.watermark?.lags !== true || this.#watchesForIdle) return
+    this.#watchesForIdle = true
+    setImmediate(this.#whenIdle)
+  }
+
+  /** Whoever waited for an acknowledgement has had the time to go on: if nobody did, the log is idle. */
+  readonly #whenIdle = (): void => {
+    this.#watchesForIdle = false
+    if (!this.#scheduled && this.#turn.idle) this.parts.watermark?.catchUp()
   }
 
   #armTimer(): void {

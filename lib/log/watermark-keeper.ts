@@ -2,7 +2,8 @@
  * Keeps the durable watermark file up with the log without standing in the way of an append.
  *
  * After a sync the newest mark is written to the file, at most every 10 ms (each write also puts the file's times into
- * the journal that the log's next fdatasync has to wait for: with one writer that costs a tenth of its rate), and the
+ * the journal that the log's next fdatasync has to wait for: with one writer that costs a tenth of its rate) or when
+ * the log has nothing else to do, and the
  * file itself is synced at most a second later. Raising the watermark late is harmless: it only makes recovery scan
  * more, and readers in other processes wait so much longer. Lowering is not: it is durable before anything above the
  * new mark is cut off the log.
@@ -36,6 +37,16 @@ export class WatermarkKeeper {
     this.#next = { ...mark, level, syncFailed: false }
     this.#last = this.#next
     if (this.#pause === undefined) this.#startWriting()
+  }
+
+  /** True if a mark was raised that is not on its way to the file. */
+  get lags(): boolean {
+    return this.#next !== undefined && this.#writing === undefined
+  }
+
+  /** The log has nothing to do: the newest mark need not wait for its time. */
+  catchUp(): void {
+    this.#startWriting()
   }
 
   /** Durable when it resolves. */

@@ -1,9 +1,13 @@
+import { join } from 'node:path'
 import t from 'tap'
 import { HandleCache } from '../../lib/fs/handle-cache.ts'
 import { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
+import { nodeFileSystem } from '../../lib/fs/node-file-system.ts'
 import { type Watermark, WatermarkFile } from '../../lib/log/watermark-file.ts'
 import { WatermarkKeeper } from '../../lib/log/watermark-keeper.ts'
+import { openLog } from '../helpers/logs.ts'
 import { ManualClock } from '../helpers/manual-clock.ts'
+import { tempDir } from '../helpers/paths.ts'
 
 async function keeper() {
   const fs = new MemoryFileSystem()
@@ -118,4 +122,18 @@ t.test('a shortage of descriptors at the first mark does not keep later ones out
   fs.onCall = undefined
   await file.write(mark as Watermark)
   t.match((await WatermarkFile.open(fs, '/p', { readOnly: true }))?.read(), { offset: 1 })
+})
+
+t.test('an idle log has its last mark in the file as soon as the event loop turns', async t => {
+  const dir = await tempDir(t)
+  const log = await openLog(dir)
+  t.teardown(() => log.close())
+  for (let round = 1; round <= 5; round += 1) {
+    for (let i = 0; i < 3; i += 1) await log.append([{ value: 'x' }])
+    await settled()
+    await settled()
+    const { offset } = (await WatermarkFile.open(nodeFileSystem, join(dir, 't-0'), { readOnly: true }))?.read() ?? {}
+    // The first mark of a log takes the thread pool, and may be on its way.
+    if (round > 1) t.equal(offset, 3 * round)
+  }
 })
