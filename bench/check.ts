@@ -17,22 +17,25 @@ import { PAIRS } from './harness/check-ratios.ts'
 import { type CheckKind, checkLine, type Limits, limitsText, meets, unmatched } from './harness/check-rules.ts'
 import { summarize } from './harness/statistics.ts'
 
-/** Rate of the engine by that of the bare loop, at least: 20 % or more below the least of three runs. */
+/**
+ * Rate of the engine by that of the bare loop, at least: below the least of four runs, one of them beside other work,
+ * and not so far below the others that a twofold loss could hide.
+ */
 const LEAST_RATIOS: Limits = {
-  'append 100B x1000': 0.36,
-  'append 100B x1': 0.41,
-  'append 1KiB x100': 0.38,
-  'durable, 64 writers': 0.55,
-  'scan, cursor': 0.57,
-  'scan, lazy': 0.65,
+  'append 100B x1000': 0.3,
+  'append 100B x1': 0.3,
+  'append 1KiB x100': 0.36,
+  'durable, 64 writers': 0.52,
+  'scan, cursor': 0.5,
+  'scan, lazy': 0.6,
   'scan, eager': 0.1,
-  'point read': 0.49,
-  recovery: 0.55
+  'point read': 0.45,
+  recovery: 0.33
 }
 
 /** At most: 20 % above what was reached. */
 const MOST_COUNTS: Limits = {
-  'heap bytes a record, append x1000': 6.1,
+  'heap bytes a record, append x1000': 11,
   'heap bytes an append of one record': 3900,
   'heap bytes a record, cursor': 1.9,
   'heap bytes a record, lazy': 140,
