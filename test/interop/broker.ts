@@ -9,6 +9,7 @@ import { type KafkaVersion, kafkaClassPath } from './kafka.ts'
 const run = promisify(execFile)
 const START_LIMIT_MS = 60_000
 const STOP_LIMIT_MS = 60_000
+const START_ATTEMPTS = 3
 const CLUSTER_ID = 'aGVhcnR3b29kLWludGVyb3'
 
 export interface BrokerOptions {
@@ -55,6 +56,18 @@ export class Broker {
    * @throws {BrokerRefused} when it ends before that.
    */
   static async start(options: BrokerOptions): Promise<Broker> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await Broker.#startOnce(options)
+      } catch (error) {
+        // A port was free when we asked, and somebody else's, of another test perhaps, when the broker wanted it.
+        const wasTaken = error instanceof BrokerRefused && error.log.includes('Address already in use')
+        if (!wasTaken || attempt === START_ATTEMPTS) throw error
+      }
+    }
+  }
+
+  static async #startOnce(options: BrokerOptions): Promise<Broker> {
     const { version, dir } = options
     const data = options.data ?? join(dir, 'data')
     const [port, controllerPort] = await freePorts()
