@@ -73,26 +73,20 @@ export class LogFile {
 
   /** As `read`, on the calling thread: for what is expected in the page cache. */
   readSync(target: Buffer, position: number): number {
-    const wanted = Math.min(target.length, this.#size - position)
-    if (wanted <= 0) return 0
-    const into = wanted === target.length ? target : target.subarray(0, wanted)
-    const lease = this.#held ?? this.#env.handles.acquireSync(this.#path, 'read')
-    try {
-      return lease.handle.readSync(into, position)
-    } catch (error) {
-      throw toLogError(error, 'read', this.#path)
-    } finally {
-      if (lease !== this.#held) lease.release()
-    }
+    const count = this.readOpenSync(target, position)
+    return count ?? this.#readSyncBy(this.#env.handles.acquireSync(this.#path, 'read'), target, position)
   }
 
   /** As `readSync`, if the file is open already; `undefined` if it is not, and nothing was read. */
   readOpenSync(target: Buffer, position: number): number | undefined {
-    const wanted = Math.min(target.length, this.#size - position)
-    if (wanted <= 0) return 0
-    const into = wanted === target.length ? target : target.subarray(0, wanted)
+    if (Math.min(target.length, this.#size - position) <= 0) return 0
     const lease = this.#held ?? this.#env.handles.tryAcquire(this.#path, 'read')
-    if (lease === undefined) return undefined
+    return lease === undefined ? undefined : this.#readSyncBy(lease, target, position)
+  }
+
+  #readSyncBy(lease: Lease, target: Buffer, position: number): number {
+    const wanted = Math.min(target.length, this.#size - position)
+    const into = wanted === target.length ? target : target.subarray(0, wanted)
     try {
       return lease.handle.readSync(into, position)
     } catch (error) {
