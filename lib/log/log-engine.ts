@@ -32,13 +32,13 @@ import type { StreamSource } from './record-stream.ts'
 import { SegmentKeeper } from './segment-keeper.ts'
 import type { Isolation } from './types.ts'
 import {
-  ACK_LEVELS,
   type AckLevel,
   type AppendOptions,
   ackLevelOf,
   type FetchResult,
   type GetOptions,
-  type ReadOptions
+  type ReadOptions,
+  strongest
 } from './types.ts'
 import { Writer, type WrittenMark } from './writer.ts'
 
@@ -205,6 +205,14 @@ export class LogEngine implements StreamSource {
       queue.push(lastOffset, resolve, reject, undefined)
       this.#kick()
     })
+  }
+
+  /** Resolves when all that was appended before the call is synced, appends that still wait to be accepted too. */
+  syncAll(): Promise<void> {
+    const { state, parts } = this
+    if (parts.readOnly) return Promise.resolve()
+    const sync = (): Promise<void> => this.reached(state.logEndOffset - 1, 'synced')
+    return this.#gate.length === 0 || this.#closing !== undefined ? sync() : this.#gate.pass(sync, undefined)
   }
 
   /** Runs with nothing in flight and nothing in memory, while appends wait (E3). */
@@ -487,8 +495,4 @@ export class LogEngine implements StreamSource {
     const message = `${this.parts.name}: what was appended at offset ${lastOffset} was cut off since.`
     return new LogError('OFFSET_OUT_OF_RANGE', message, { offset: lastOffset, logEndOffset })
   }
-}
-
-function strongest(a: AckLevel, b: AckLevel): AckLevel {
-  return ACK_LEVELS.indexOf(a) >= ACK_LEVELS.indexOf(b) ? a : b
 }

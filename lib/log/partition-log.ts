@@ -334,9 +334,7 @@ export class PartitionLog implements AsyncDisposable {
   /** Resolves when everything appended before the call is synced, in a log of any durability. */
   async sync(): Promise<void> {
     this.#engine.assertNotClosed()
-    const last = this.#engine.state.logEndOffset - 1
-    if (this.readOnly || last < this.#engine.state.durableOffset) return
-    await this.#engine.reached(last, 'synced')
+    await this.#engine.syncAll()
   }
 
   /** Forgets idempotent producers that have been silent for long, and writes index entries out. A store does it every minute. */

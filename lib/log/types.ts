@@ -27,6 +27,10 @@ export interface AppendOptions {
 /** Order of the levels, weakest first. */
 export const ACK_LEVELS: readonly AckLevel[] = ['accepted', 'written', 'synced']
 
+export function strongest(a: AckLevel, b: AckLevel): AckLevel {
+  return ACK_LEVELS.indexOf(a) >= ACK_LEVELS.indexOf(b) ? a : b
+}
+
 /** The level that an acknowledgement has under each durability setting (decision: reliability contract). */
 export function ackLevelOf(durability: Durability): AckLevel {
   if (durability === 'batch') return 'synced'

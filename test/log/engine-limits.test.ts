@@ -106,6 +106,18 @@ t.test('what waits for room is a copy: the caller may use its memory again', asy
   await log.close()
 })
 
+for (const durability of ['interval', 'buffered'] as const) {
+  t.test(`under "${durability}" a sync covers the appends that still wait for room when it is called`, async t => {
+    const { log } = await memoryLog({ durability, flushMessages: 9, flushMs: 1e6, flushBytes: 1e9 })
+    const all = Array.from({ length: 10 }, (_, i) => log.append(numbered(5, 5 * i), { ownBatch: true }))
+    t.ok(log.logEndOffset < 50, `${log.logEndOffset} of 50 accepted so far`)
+    await log.sync()
+    t.equal(log.durableOffset, 50)
+    await Promise.all(all)
+    await log.close()
+  })
+}
+
 t.test('an append that gives up waiting leaves the others their places', async t => {
   const { fs, log } = await memoryLog({ durability: 'interval', flushMessages: 2, flushMs: 1e6 })
   const release = hold(fs, 'datasync')
