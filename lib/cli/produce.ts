@@ -33,7 +33,6 @@ export interface ProduceOptions extends DirOption {
 }
 
 const LINGER_MS = 100
-/** Few, because what waits for a sync is garbage that has grown old by then. */
 const MAX_IN_FLIGHT = 8
 /** Nobody in this process reads what it writes: enough for the buffers to go round. */
 const TAIL_BYTES = 4 * MiB
@@ -68,6 +67,15 @@ interface Gathering {
   readonly firstLine: number
   /** Upper bound of its size before compression. */
   bytes: number
+  /** Of keys and values. */
+  payloadBytes: number
+}
+
+/** What is remembered of a batch on its way: not its records, which would have grown old when a slow disk answers. */
+interface Sent {
+  readonly count: number
+  readonly firstLine: number
+  readonly payloadBytes: number
 }
 
 class LineProducer {
@@ -160,12 +168,13 @@ class LineProducer {
       gathering = this.#gathering.get(partition)
     }
     if (gathering === undefined) {
-      gathering = { records: [], firstLine: number, bytes: HEADER_BYTES }
+      gathering = { records: [], firstLine: number, bytes: HEADER_BYTES, payloadBytes: 0 }
       this.#gathering.set(partition, gathering)
       this.#timer ??= setTimeout(() => this.#lingered(), LINGER_MS)
     }
     gathering.records.push(record.record)
     gathering.bytes += record.bytes
+    gathering.payloadBytes += (record.record.key?.length ?? 0) + (record.record.value?.length ?? 0)
     if (gathering.bytes >= this.#batchBytes) await this.#send(partition)
   }
 
@@ -199,25 +208,29 @@ class LineProducer {
     if (partition === this.#chosen[this.#turn % this.#chosen.length]) this.#turn += 1
     const { durability, compression } = this.#options
     const log = this.#logs.get(partition) as PartitionLog
-    const sent = log
-      .append(gathering.records, {
-        ownBatch: true,
-        ...(durability === undefined ? {} : { durability }),
-        ...(compression === undefined ? {} : { compression })
-      })
-      .then(result => this.#acknowledged(partition, gathering.records, result))
+    const { records, firstLine, payloadBytes } = gathering
+    const appended = log.append(records, {
+      ownBatch: true,
+      ...(durability === undefined ? {} : { durability }),
+      ...(compression === undefined ? {} : { compression })
+    })
+    this.#await(partition, { count: records.length, firstLine, payloadBytes }, appended)
+  }
+
+  /** In a function of its own: a closure keeps everything alive that its surroundings name. */
+  #await(partition: number, batch: Sent, appended: Promise<AppendResult>): void {
+    const sent = appended
+      .then(result => this.#acknowledged(partition, batch, result))
       .catch((error: unknown) => {
-        this.#failure ??= refused(error, gathering)
+        this.#failure ??= refused(error, batch)
       })
       .finally(() => this.#inFlight.delete(sent))
     this.#inFlight.add(sent)
   }
 
-  #acknowledged(partition: number, records: readonly RecordInput[], result: AppendResult): void {
-    this.#records += records.length
-    for (const { key, value } of records as { key: Buffer | null; value: Buffer | null }[]) {
-      this.#bytes += (key?.length ?? 0) + (value?.length ?? 0)
-    }
+  #acknowledged(partition: number, { count, payloadBytes }: Sent, result: AppendResult): void {
+    this.#records += count
+    this.#bytes += payloadBytes
     if (!this.#baseOffsets.has(partition)) this.#baseOffsets.set(partition, result.baseOffset)
     this.#lastOffsets.set(partition, result.lastOffset)
     this.#level = result.level
@@ -252,10 +265,9 @@ class LineProducer {
 }
 
 /** Names the lines whose records a log did not take. */
-function refused(error: unknown, { records, firstLine }: Gathering): unknown {
+function refused(error: unknown, { count, firstLine }: Sent): unknown {
   if (!isLogError(error)) return error
-  const lines =
-    records.length === 1 ? `line ${firstLine} was` : `${records.length} records from line ${firstLine} on were`
+  const lines = count === 1 ? `line ${firstLine} was` : `${count} records from line ${firstLine} on were`
   const reason = error.message.replace(/\.$/, '')
   return new LogError(error.code, `${lines} not written: ${reason}`, { ...error.details, line: firstLine }, error)
 }

@@ -8,7 +8,7 @@
  * not enough. The bytes are seeded: `SEED=7 npm run test:real-input`.
  */
 import { isUtf8 } from 'node:buffer'
-import { type ChildProcess, execFileSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createReadStream, createWriteStream } from 'node:fs'
@@ -16,7 +16,7 @@ import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { type Test, test } from 'tap'
-import { finished, start } from '../helpers/binary.ts'
+import { BINARY, finished, start } from '../helpers/binary.ts'
 import { projectRoot, tempDir } from '../helpers/paths.ts'
 
 const MB = 1_000_000
@@ -80,7 +80,7 @@ async function throughAndBack(
   const { size } = await stat(input)
 
   let begun = performance.now()
-  const producer = start(['produce', ...to], { stdio: ['pipe', 'pipe', 'pipe'] })
+  const producer = alone(['produce', ...to], { stdio: ['pipe', 'pipe', 'pipe'] })
   const writing = peakMemory(producer)
   const produced = finished(producer)
   await pipeline(createReadStream(input), producer.stdin as NodeJS.WritableStream)
@@ -89,7 +89,7 @@ async function throughAndBack(
   report(t, 'produce', size, begun, writing())
 
   begun = performance.now()
-  const consumer = start(['consume', ...to], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const consumer = alone(['consume', ...to], { stdio: ['ignore', 'pipe', 'inherit'] })
   const reading = peakMemory(consumer)
   const ended = once(consumer, 'close')
   const back = createHash('sha256')
@@ -109,6 +109,11 @@ async function throughAndBack(
   const original = createHash('sha256')
   for await (const chunk of createReadStream(input)) original.update(chunk as Buffer)
   t.equal(back.digest('hex'), original.digest('hex'), 'identical')
+}
+
+/** Without the test runner's loader, which it puts into every process, and which takes 20 MB of it. */
+function alone(args: readonly string[], options: SpawnOptions): ChildProcess {
+  return spawn('env', ['--unset=NODE_OPTIONS', ...BINARY, ...args], options)
 }
 
 function report(t: Test, what: string, bytes: number, begun: number, peak: number): void {
