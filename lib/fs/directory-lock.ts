@@ -3,9 +3,9 @@
  * (`record-lock.ts`). In this order, because the record lock is the process', and a second opener in the same process
  * must be turned away before it touches `.lock`.
  */
-import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describeProcess, LOCK_FILE, type LockHolder, recordLockHolder } from './lock-holder.ts'
+import { nodeFileSystem } from './node-file-system.ts'
 import { acquireRecordLock, type RecordLockKind } from './record-lock.ts'
 import { acquireSocketLock, probeSocketLock } from './socket-lock.ts'
 import { toLogError } from './system-errors.ts'
@@ -79,7 +79,7 @@ export async function probeHolder(path: string): Promise<LockHolder | undefined>
 
 async function resolveDirectory(path: string): Promise<string> {
   try {
-    return await realpath(path)
+    return await nodeFileSystem.realPath(path)
   } catch (error) {
     throw toLogError(error, 'open', path)
   }

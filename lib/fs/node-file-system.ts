@@ -144,12 +144,18 @@ export class NodeFileSystem implements FileSystem {
     return callThrough(this.#gate, done => fs.lutimes(path, seconds, seconds, done))
   }
 
-  realPath(path: string): Promise<string> {
+  async realPath(path: string): Promise<string> {
+    const quick = this.#quick
+    if (quick?.allowed() === true) return quick.run(() => fs.realpathSync.native(path))
     return callThrough(this.#gate, done => fs.realpath.native(path, done))
   }
 
   async volume(path: string): Promise<{ type: number; freeBytes: number }> {
-    const { type, bavail, bsize } = await callThrough<fs.StatsFs>(this.#gate, done => fs.statfs(path, done))
+    const quick = this.#quick
+    const { type, bavail, bsize } =
+      quick?.allowed() === true
+        ? quick.run(() => fs.statfsSync(path))
+        : await callThrough<fs.StatsFs>(this.#gate, done => fs.statfs(path, done))
     return { type, freeBytes: bavail * bsize }
   }
 

@@ -24,11 +24,12 @@
  * threads and second copies of this module, which a record lock cannot tell apart. Not across an NFS mount.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import { lstat, mkdtemp, open, readdir, rename, rm, symlink, unlink } from 'node:fs/promises'
+import { lstat, mkdtemp, open, rename, rm, symlink, unlink } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describeProcess, LOCK_FILE, type LockHolder, lockedError, recordLockHolder } from './lock-holder.ts'
+import { nodeFileSystem } from './node-file-system.ts'
 import { systemCode, toLogError } from './system-errors.ts'
 
 const PREFIX = '.heartwood-lock-'
@@ -118,7 +119,7 @@ async function acquirePipeLock(directory: string): Promise<SocketLock> {
 /** True when `claim` holds the lock now; false when it has to step back. */
 async function contend(directory: string, door: Door, claim: Claim, deadline: number): Promise<boolean> {
   for (;;) {
-    const others = (await liveClaims(directory, door)).filter(other => other.name !== claim.name)
+    const others = await liveClaims(directory, door, { except: claim.name })
     if (others.length === 0) {
       claim.state = 'holding'
       return true
@@ -177,10 +178,16 @@ async function withdraw(directory: string, claim: Claim): Promise<void> {
   }
 }
 
-async function liveClaims(directory: string, door: Door, { cleanUp = true } = {}): Promise<LiveClaim[]> {
-  const names = await readdir(directory).catch(error => {
+/** @param options.except - one's own claim: to ask oneself takes as long as all the rest of a lock nobody wants. */
+async function liveClaims(
+  directory: string,
+  door: Door,
+  { cleanUp = true, except = '' }: { readonly cleanUp?: boolean; readonly except?: string } = {}
+): Promise<LiveClaim[]> {
+  const entries = await nodeFileSystem.readDirectory(directory).catch(error => {
     throw toLogError(error, 'list', directory)
   })
+  const names = entries.map(entry => entry.name).filter(name => name.startsWith(PREFIX) && name !== except)
   const asked = names.filter(name => CLAIM.test(name)).map(name => ask(directory, name, door.pathOf(name), cleanUp))
   if (cleanUp) for (const name of names) if (UNFINISHED.test(name)) asked.push(clearUnfinished(directory, name, door))
   return (await Promise.all(asked)).filter(claim => claim !== undefined)

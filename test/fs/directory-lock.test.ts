@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { chmod, mkdir, readdir, readFile, stat, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { extname, join } from 'node:path'
@@ -35,6 +36,22 @@ t.test('one holder, named to whoever comes second, until it lets go', async t =>
   t.strictSame(await readdir(folder), ['.lock'])
   t.equal((await stat(join(folder, '.lock'))).size, 0)
   t.equal((await stat(join(folder, '.lock'))).mode & 0o777, 0o600)
+})
+
+t.test('a lock that nobody else wants is taken without a word to anybody', async t => {
+  // To ask its own socket cost a new process more than all else that a lock takes.
+  const folder = await tempDir(t)
+  let connections = 0
+  const count = (): void => {
+    connections += 1
+  }
+  subscribe('net.client.socket', count)
+  t.teardown(() => unsubscribe('net.client.socket', count))
+  const lock = await lockDirectory(folder)
+  t.equal(connections, 0)
+  await t.rejects(lockDirectory(folder), { code: 'LOCKED' })
+  t.equal(connections, 1, 'the second comer asks')
+  await lock.release()
 })
 
 t.test('a second way to the same directory is the same directory', async t => {

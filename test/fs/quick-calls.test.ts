@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -86,6 +86,9 @@ t.test('what exists is opened, looked at, read and closed without the pool; erro
   t.match(await fs.stat(join(dir, 'a')), { kind: 'file', size: 7 })
   t.equal(await fs.stat(join(dir, 'none')), undefined)
   t.same(await fs.readDirectory(dir), [{ name: 'a', kind: 'file' }])
+  t.equal(await fs.realPath(join(dir, '.', 'a')), join(realpathSync(dir), 'a'))
+  await t.rejects(fs.realPath(join(dir, 'none')), { code: 'ENOENT' })
+  t.ok((await fs.volume(dir)).freeBytes > 0)
   const handle = await fs.open(join(dir, 'a'), 'read')
   const target = Buffer.alloc(10)
   t.equal(await handle.read(target, 0), 7)
