@@ -82,6 +82,10 @@ export const KNOWN_TOPIC_CONFIGS: readonly KnownTopicConfig[] = TOPIC_SETTINGS.m
 const SETTING_BY_KEY: ReadonlyMap<string, TopicSetting> = new Map(TOPIC_SETTINGS.map(s => [s.key, s]))
 const SETTING_BY_FIELD: ReadonlyMap<string, TopicSetting> = new Map(TOPIC_SETTINGS.map(s => [s.field, s]))
 const FLUSH_FIELDS = ['flushMessages', 'flushMs', 'flushBytes'] as const
+/** By field. */
+const DEFAULTS: ReadonlyMap<string, unknown> = new Map(TOPIC_SETTINGS.map(s => [s.field, s.parse(s.defaultText)]))
+/** Configurations that were checked here. They are frozen, so they need no second look. */
+const checked = new WeakSet<object>()
 
 /**
  * Reads Kafka's topic settings; what is not named has its default.
@@ -108,10 +112,15 @@ export function parseTopicConfigs(configs: ReadonlyMap<string, string>): LogConf
  * @throws {LogError} INVALID_CONFIG as `parseTopicConfigs`.
  */
 export function logConfig(fields: Partial<LogConfig> = {}): LogConfig {
+  if (checked.has(fields)) return fields as LogConfig
   const given: Record<string, unknown> = {}
   for (const [field, value] of Object.entries(fields)) {
     const setting = SETTING_BY_FIELD.get(field)
     if (setting === undefined) throw refused(field, String(value), `one of ${[...SETTING_BY_FIELD.keys()].join(', ')}`)
+    if (value === DEFAULTS.get(field)) {
+      given[field] = value
+      continue
+    }
     // Numbers go through the text's rules, so that Kafka's -1 and 2^63-1 mean here what they mean there.
     const wanted = typeof value === 'number' ? setting.parse(String(value)) : value
     if (!setting.accepts(wanted)) throw refused(field, String(value), setting.allowed)
@@ -173,7 +182,7 @@ function findSetting(name: string, text: string): TopicSetting {
 function complete(given: Record<string, unknown>): LogConfig {
   const fields: Record<string, unknown> = {}
   for (const setting of TOPIC_SETTINGS) {
-    const value = setting.field in given ? given[setting.field] : setting.parse(setting.defaultText)
+    const value = setting.field in given ? given[setting.field] : DEFAULTS.get(setting.field)
     fields[setting.field] = Array.isArray(value) ? Object.freeze([...value]) : value
   }
   // Every field was just set by the table, which a test holds against this interface.
@@ -181,7 +190,10 @@ function complete(given: Record<string, unknown>): LogConfig {
   if (usesThresholds(config.durability)) checkThresholds(config)
   else for (const field of FLUSH_FIELDS) fields[field] = refuseThreshold(given, field, config.durability)
   checkCompactionLags(config)
-  return Object.freeze(config)
+  // A copy: what is put together key by key stays a hash table in V8, and appends look into this at every turn.
+  const whole = Object.freeze({ ...config })
+  checked.add(whole)
+  return whole
 }
 
 function checkThresholds(config: LogConfig): void {

@@ -36,6 +36,7 @@ import { randomKafkaUuid } from './uuid.ts'
 export const MAX_PARTITIONS = 100_000
 const FOLDERS_AT_A_TIME = 4
 /** A partition has a segment from the start, as a broker makes it, so that it can be opened for reading too. */
+const NO_CONFIGS: ReadonlyMap<string, string> = new Map()
 const FIRST_FILES = [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX]
 
 export interface TopicsOptions {
@@ -60,6 +61,8 @@ export class Topics {
   readonly #removal: TopicRemoval
   readonly #turn = new Turn()
   #caseFolding: boolean | undefined
+  /** By a topic's settings, which are replaced and never changed: a topic may have thousands of logs to open. */
+  readonly #parsed = new WeakMap<ReadonlyMap<string, string>, LogConfig>()
 
   constructor({ fs, directories, table, readOnly, defaults }: TopicsOptions) {
     this.#fs = fs
@@ -103,7 +106,10 @@ export class Topics {
 
   /** @throws {LogError} INVALID_CONFIG when a newer version, or a hand, wrote settings that mean nothing here. */
   config(topic: string): LogConfig {
-    return topicLogConfig(this.entry(topic)?.configs ?? new Map(), this.#defaults)
+    const configs = this.entry(topic)?.configs ?? NO_CONFIGS
+    let config = this.#parsed.get(configs)
+    if (config === undefined) this.#parsed.set(configs, (config = topicLogConfig(configs, this.#defaults)))
+    return config
   }
 
   create(topic: string, { partitions = 1, configs = {} }: CreateTopicOptions = {}): Promise<void> {

@@ -114,6 +114,13 @@ test('limits that are switched off are undefined, whichever way Kafka writes tha
   t.strictSame(logConfig({ retentionMs: -1, compressionGzipLevel: -1 }), logConfig(), 'also from code')
 })
 
+test('what was checked once is not checked again, and is not changed', async t => {
+  const config = logConfig({ segmentBytes: 100 })
+  t.equal(logConfig(config), config)
+  t.not(logConfig({ ...config }), config, 'a copy may have been changed')
+  t.ok(Object.isFrozen(config))
+})
+
 test('a duration beyond what a clock can be added to is the longest that can', async t => {
   // delete.retention.ms = 2^63-1 is common ("never"), and the cleaner adds it to the time of day.
   const config = parse({ 'delete.retention.ms': FOREVER, 'segment.ms': FOREVER })

@@ -65,6 +65,17 @@ t.test('settings change at once, in open logs too, and stay', async t => {
   await again.close()
 })
 
+t.test('the logs of a topic share one configuration: settings are read once, not at every opening', async t => {
+  const store = await Store.open('/data', { fs: new MemoryFileSystem() })
+  await store.createTopic('orders', { partitions: 2, configs: { 'segment.bytes': '2000' } })
+  const [one, other] = [await store.openLog('orders', 0), await store.openLog('orders', 1)]
+  t.equal(one.config, other.config)
+  await store.alterTopic('orders', { set: { 'segment.bytes': '3000' } })
+  t.equal(one.config.segmentBytes, 3000)
+  t.equal(one.config, other.config)
+  await store.close()
+})
+
 t.test('partitions can be added, never taken away', async t => {
   const store = await Store.open(await tempDir(t))
   await store.createTopic('orders')
