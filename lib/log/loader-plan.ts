@@ -6,9 +6,10 @@
  */
 import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
-import type { BatchView } from '../record/batch-view.ts'
+import type { BatchHead } from '../record/batch-head.ts'
 import { LOG_SUFFIX, segmentFileName } from '../segment/file-names.ts'
-import { IndexBuilder, type IndexLimits, maxTimestampAt } from '../segment/index-builder.ts'
+import { IndexBuilder, type IndexLimits } from '../segment/index-builder.ts'
+import type { Clock } from '../util/clock.ts'
 import { LogError } from '../util/errors.ts'
 import { MiB } from '../util/sizes.ts'
 import type { LeaderEpochs } from './leader-epochs.ts'
@@ -25,6 +26,7 @@ import type { Watermark } from './watermark-file.ts'
 
 export interface PlanContext {
   readonly fs: FileSystem
+  readonly clock: Clock
   readonly dir: string
   /** Base offsets of the segments, ascending; at least one. */
   readonly bases: readonly number[]
@@ -168,7 +170,7 @@ async function findCleanEnd(
     const entry = await lastIndexEntry(fs, dir, base)
     if (typeof entry === 'object' && entry.position < to) {
       let firstLastOffset: number | undefined
-      const visit = (batch: BatchView): void => {
+      const visit = (batch: BatchHead): void => {
         firstLastOffset ??= batch.lastOffset
       }
       const scan = await scanLogFile(handle, { ...options, from: entry.position, visit })
@@ -233,9 +235,9 @@ class UncleanPlan {
 
   /** @returns false if the log ends in this segment. */
   async #scanSegment(index: number, producers: ProducerStateManager): Promise<boolean> {
-    const { fs, dir, bases, epochs, epochAt, watermark, report, indexLimits } = this.#context
+    const { fs, dir, clock, bases, epochs, epochAt, watermark, report, indexLimits } = this.#context
     const base = bases[index] as number
-    const source = await openForRecovery(fs, logPath(dir, base), { base, watermark, report })
+    const source = await openForRecovery(fs, logPath(dir, base), { base, watermark, report, clock })
     try {
       const isWatermarked = watermark?.segmentBaseOffset === base && watermark.position > 0
       const indexes = this.#indexBytes < MAX_PLANNED_INDEX_BYTES ? IndexBuilder.empty(base) : undefined
@@ -249,8 +251,8 @@ class UncleanPlan {
         visit: (batch, position) => {
           const entry = applyBatch(producers, batch)
           if (entry !== undefined) this.#aborted.push({ segment: base, entry })
-          epochs.assign(batch.partitionLeaderEpoch, batch.baseOffset)
-          indexes?.add(position, batch.lastOffset, maxTimestampAt(batch.bytes, batch.start), indexLimits)
+          epochs.assign(batch.leaderEpoch, batch.baseOffset)
+          indexes?.add(position, batch.lastOffset, batch.maxTimestamp, indexLimits)
         }
       })
       count(this.#context, scan)

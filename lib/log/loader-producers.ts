@@ -1,7 +1,7 @@
 /** Producer state from the newest usable snapshot and the batches behind it. */
 import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
-import type { BatchView } from '../record/batch-view.ts'
+import type { BatchHead } from '../record/batch-head.ts'
 import { LOG_SUFFIX, segmentFileName } from '../segment/file-names.ts'
 import { LogError } from '../util/errors.ts'
 import type { ProducerSnapshots } from './producer-snapshots.ts'
@@ -29,8 +29,12 @@ export interface FoundAbort {
 }
 
 /** Applies a batch and says what the transaction index has to know of it. */
-export function applyBatch(producers: ProducerStateManager, batch: BatchView): AbortedTransaction | undefined {
-  const completed = producers.apply(batch)
+export function applyBatch(producers: ProducerStateManager, batch: BatchHead): AbortedTransaction | undefined {
+  if (!batch.hasProducerId) {
+    producers.advanceTo(batch.lastOffset + 1)
+    return undefined
+  }
+  const completed = producers.apply(batch.view())
   return completed === undefined ? undefined : producers.completeTransaction(completed)
 }
 
@@ -78,7 +82,7 @@ async function replaySegment(
   try {
     const { size } = await handle.stat()
     const from = producers.mapEndOffset
-    const visit = (batch: BatchView): void => {
+    const visit = (batch: BatchHead): void => {
       if (batch.baseOffset < from || batch.baseOffset >= offset) return
       const entry = applyBatch(producers, batch)
       if (entry !== undefined) aborted?.({ segment: base, entry })

@@ -196,6 +196,7 @@ class Loader {
     const known = epochs.entries
     const context: PlanContext = {
       fs,
+      clock: this.#options.clock,
       dir,
       bases: listing.bases,
       clean: this.#options.clean,

@@ -1,5 +1,7 @@
 /** The bytes that recovery judges: the page cache's, or after a failed sync the device's. */
 import type { FileHandle, FileSystem } from '../fs/file-system.ts'
+import type { Clock } from '../util/clock.ts'
+import { QuickPieces } from './quick-pieces.ts'
 import type { ReportBuilder } from './recovery-report.ts'
 import type { ByteSource } from './recovery-scan.ts'
 import type { Watermark } from './watermark-file.ts'
@@ -18,14 +20,20 @@ export interface RecoverySource extends ByteSource {
 export async function openForRecovery(
   fs: FileSystem,
   path: string,
-  from: { base: number; watermark: Watermark | undefined; report: ReportBuilder }
+  from: { base: number; watermark: Watermark | undefined; report: ReportBuilder; clock: Clock }
 ): Promise<RecoverySource> {
   const handle = await fs.open(path, 'read')
   try {
     const { size } = await handle.stat()
     const { watermark, base } = from
     if (watermark === undefined || !watermark.syncFailed || base < watermark.segmentBaseOffset) {
-      return { size, read: (target, position) => handle.read(target, position), close: () => handle.close() }
+      const quick = new QuickPieces(from.clock)
+      return {
+        size,
+        read: (target, position) => handle.read(target, position),
+        tryReadSync: (target, position) => quick.tryRead(() => handle.readSync(target, position)),
+        close: () => handle.close()
+      }
     }
     const doubtFrom = base === watermark.segmentBaseOffset ? watermark.position : 0
     return new DeviceSource({ fs, path, handle, size, doubtFrom, report: from.report })

@@ -12,8 +12,10 @@
  */
 import { crc32 } from 'node:zlib'
 import { CURRENT_MAGIC, LENGTH_AT, LOG_OVERHEAD, MAGIC_AT, MIN_BATCH_LENGTH } from '../record/batch-format.ts'
+import { BatchHead } from '../record/batch-head.ts'
 import { scanBatch } from '../record/batch-scan.ts'
 import { BatchView } from '../record/batch-view.ts'
+import { assert } from '../util/assert.ts'
 import { LogError } from '../util/errors.ts'
 import { ReadAhead } from './read-ahead.ts'
 
@@ -26,6 +28,8 @@ const MAX_GAPS_LISTED = 100
 export interface ByteSource {
   /** As `FileHandle.read`. */
   read(target: Uint8Array, position: number): Promise<number>
+  /** As `read`, on the calling thread; `undefined` where `read` is the better choice, and nothing was read. */
+  tryReadSync?(target: Uint8Array, position: number): number | undefined
 }
 
 /** What is wrong at a position. */
@@ -61,8 +65,8 @@ export interface ScanOptions {
   readonly nextOffset: number
   /** Leader epoch of an offset, where it is known. */
   readonly epochAt?: ((offset: number) => number | undefined) | undefined
-  /** Sees every sound batch, in order. The view's bytes are reused when it returns. */
-  readonly visit?: ((batch: BatchView, position: number) => void) | undefined
+  /** Sees every sound batch, in order. One object shows them all, and its bytes are reused. */
+  readonly visit?: ((batch: BatchHead, position: number) => void) | undefined
   /** Position of a batch boundary that is asked about. */
   readonly mark?: number | undefined
 }
@@ -93,6 +97,7 @@ export async function scanLogFile(source: ByteSource, options: ScanOptions): Pro
 class LogFileScan {
   readonly #options: ScanOptions
   readonly #ahead: ReadAhead
+  readonly #head = new BatchHead()
   #position: number
   #nextOffset: number
   #batches = 0
@@ -150,50 +155,57 @@ class LogFileScan {
    */
   #takeBuffered(): Damage | number {
     const { bytes, from } = this.#ahead
+    const head = this.#head
+    head.lieIn(bytes)
     for (;;) {
       const start = this.#position - from
-      const scan = scanBatch(bytes, start, bytes.length)
-      if (scan.kind === 'end') return 1
-      if (scan.kind === 'incomplete') return scan.need
-      if (scan.kind === 'corrupt') {
-        return this.#damage(scan.reason === 'zeros' ? 'zeros' : 'corrupt', scan.reason)
-      }
-      const batch = view(bytes, start)
-      if (!(batch instanceof BatchView)) return this.#damage('corrupt', batch)
-      if (!batch.isSound()) return this.#damage('corrupt', 'its CRC is wrong')
-      const misplaced = this.#misplaced(batch)
+      // A batch of which nothing is to be said goes by here; what is wrong with another one is worth a second look.
+      if (!head.take(start) || !head.hasRightCrc()) return this.#judge(bytes, start)
+      const misplaced = this.#misplaced(head)
       if (misplaced !== undefined) return { ...this.#damage('corrupt', misplaced), isWhole: true }
-      this.#take(batch)
+      this.#take(head)
     }
   }
 
+  /** Says why what lies at `start` is no sound batch. */
+  #judge(bytes: Buffer, start: number): Damage | number {
+    const scan = scanBatch(bytes, start, bytes.length)
+    if (scan.kind === 'end') return 1
+    if (scan.kind === 'incomplete') return scan.need
+    if (scan.kind === 'corrupt') return this.#damage(scan.reason === 'zeros' ? 'zeros' : 'corrupt', scan.reason)
+    const batch = view(bytes, start)
+    if (!(batch instanceof BatchView)) return this.#damage('corrupt', batch)
+    assert(!batch.isSound(), 'a batch is refused for a reason')
+    return this.#damage('corrupt', 'its CRC is wrong')
+  }
+
   /** R2 and R3. */
-  #misplaced(batch: BatchView): string | undefined {
-    const { baseOffset, lastOffset } = batch
+  #misplaced(batch: BatchHead): string | undefined {
+    const { baseOffset, lastOffset, leaderEpoch: epoch } = batch
     if (baseOffset < this.#nextOffset) return `base offset ${baseOffset} where ${this.#nextOffset} is next`
     if (lastOffset - this.#options.baseOffset > MAX_RELATIVE_OFFSET) {
       return `offset ${lastOffset} does not fit into the segment of ${this.#options.baseOffset}`
     }
-    const epoch = batch.partitionLeaderEpoch
     if (epoch < UNKNOWN_EPOCH) return `leader epoch ${epoch}`
     const known = epoch === UNKNOWN_EPOCH ? undefined : this.#options.epochAt?.(baseOffset)
     if (known !== undefined && known !== epoch) return `leader epoch ${epoch} where ${known} is recorded`
     return undefined
   }
 
-  #take(batch: BatchView): void {
-    if (batch.baseOffset > this.#nextOffset) {
+  #take(batch: BatchHead): void {
+    const { baseOffset } = batch
+    if (baseOffset > this.#nextOffset) {
       this.#gapCount += 1
       if (this.#gaps.length < MAX_GAPS_LISTED) {
-        this.#gaps.push({ position: this.#position, fromOffset: this.#nextOffset, toOffset: batch.baseOffset })
+        this.#gaps.push({ position: this.#position, fromOffset: this.#nextOffset, toOffset: baseOffset })
       }
     }
     this.#options.visit?.(batch, this.#position)
     this.#position += batch.size
-    this.#nextOffset = batch.nextOffset
+    this.#nextOffset = batch.lastOffset + 1
     this.#lastCrc = batch.crc
     this.#batches += 1
-    if (this.#position === this.#options.mark) this.#atMark = { nextOffset: batch.nextOffset, crc: batch.crc }
+    if (this.#position === this.#options.mark) this.#atMark = { nextOffset: this.#nextOffset, crc: this.#lastCrc }
   }
 
   #damage(kind: Damage['kind'], reason: string): Damage {

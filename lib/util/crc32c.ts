@@ -74,8 +74,11 @@ function makeNative(): Crc32c | undefined {
   } catch {
     return undefined // no binary for this platform: the others are as right, only slower
   }
+  // A plain array: `Buffer.subarray` takes twice as long, which shows with batches of a kilobyte.
   return (bytes, start, end) =>
-    start === 0 && end === bytes.length ? crc32c(bytes) : crc32c(bytes.subarray(start, end))
+    start === 0 && end === bytes.length
+      ? crc32c(bytes)
+      : crc32c(new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start))
 }
 
 /** The check value of the catalogue of CRCs: what every implementation answers for these nine bytes. */

@@ -50,7 +50,13 @@ export async function eachBatch(log: LoadedLog, visit: (batch: BatchView) => voi
   for (const segment of log.segments) {
     const scan = await scanLogFile(
       { read: (target, position) => segment.read(target as Buffer, position) },
-      { baseOffset: segment.baseOffset, from: 0, to: segment.size, nextOffset: segment.baseOffset, visit }
+      {
+        baseOffset: segment.baseOffset,
+        from: 0,
+        to: segment.size,
+        nextOffset: segment.baseOffset,
+        visit: batch => visit(batch.view())
+      }
     )
     if (scan.damage !== undefined) throw new Error(`segment ${segment.baseOffset}: ${scan.damage.reason}`)
   }

@@ -162,11 +162,13 @@ function countReads(fs: FileSystem): Map<string, number> {
   fs.open = async (path, mode, permissions) => {
     const handle = await open(path, mode, permissions)
     const read = handle.read.bind(handle)
-    handle.read = async (target, position) => {
-      const count = await read(target, position)
+    const readSync = handle.readSync.bind(handle)
+    const counted = (count: number): number => {
       bytes.set(basename(path), (bytes.get(basename(path)) ?? 0) + count)
       return count
     }
+    handle.read = async (target, position) => counted(await read(target, position))
+    handle.readSync = (target, position) => counted(readSync(target, position))
     return handle
   }
   return bytes

@@ -65,6 +65,48 @@ t.test('the next piece is being read while the present one is checked, and nothi
   t.same([begun, ended], [2, 2])
 })
 
+t.test('what comes quickly is read on the calling thread, and the event loop turns between two pieces', async t => {
+  const bytes = Buffer.concat(batches(0, 30, { valueBytes: 100_000 }))
+  let quick = 0
+  let turns = 0
+  let isOver = false
+  const turn = (): void => {
+    turns += 1
+    if (!isOver) setImmediate(turn)
+  }
+  setImmediate(turn)
+  const source: ByteSource = {
+    read: () => Promise.reject(new Error('nothing is left for the thread pool')),
+    tryReadSync(target, position) {
+      quick += 1
+      return bytes.copy(target, 0, position)
+    }
+  }
+  const outcome = await scanLogFile(source, { baseOffset: 0, from: 0, to: bytes.length, nextOffset: 0 })
+  isOver = true
+  t.match(outcome, { nextOffset: 30, damage: undefined })
+  t.ok(quick >= 5 && turns >= quick, `${quick} pieces, ${turns} turns`)
+})
+
+t.test('where the calling thread should not read, the thread pool does, ahead', async t => {
+  const bytes = Buffer.concat(batches(0, 30, { valueBytes: 100_000 }))
+  const reads: string[] = []
+  const source: ByteSource = {
+    async read(target, position) {
+      reads.push('pool')
+      return bytes.copy(target, 0, position)
+    },
+    tryReadSync(target, position) {
+      if (reads.length === 1 || reads.length === 2) return undefined
+      reads.push('here')
+      return bytes.copy(target, 0, position)
+    }
+  }
+  const outcome = await scanLogFile(source, { baseOffset: 0, from: 0, to: bytes.length, nextOffset: 0 })
+  t.match(outcome, { nextOffset: 30, damage: undefined })
+  t.same(reads.slice(0, 5), ['here', 'pool', 'pool', 'here', 'here'])
+})
+
 t.test('an error of reading on counts only when the scan comes to it', async t => {
   const bytes = Buffer.concat(batches(0, 30, { valueBytes: 100_000 }))
   const failing: ByteSource = {
