@@ -17,29 +17,50 @@ export type LeasableHandle = Pick<FileHandle, 'path' | 'read' | 'write' | 'datas
  *
  * A sync that fails is told to whoever syncs next, also through another descriptor, so nothing is missed in between.
  */
-export function leasedHandle(handles: HandleCache, path: string, mode: HandleMode): LeasableHandle {
-  const borrow = async <T>(use: (handle: FileHandle) => Promise<T>): Promise<T> => {
-    const lease = await handles.acquire(path, mode)
+export class LeasedHandle implements LeasableHandle {
+  readonly path: string
+  readonly #handles: HandleCache
+  readonly #mode: HandleMode
+
+  /** Opens nothing: that is the first call's to do, and its error to tell. */
+  constructor(handles: HandleCache, path: string, mode: HandleMode) {
+    this.path = path
+    this.#handles = handles
+    this.#mode = mode
+  }
+
+  read(target: Uint8Array, position: number): Promise<number> {
+    return this.#borrow(handle => handle.read(target, position))
+  }
+
+  write(source: Uint8Array, position: number): Promise<number> {
+    return this.#borrow(handle => handle.write(source, position))
+  }
+
+  datasync(): Promise<void> {
+    return this.#borrow(handle => handle.datasync())
+  }
+
+  tryWriteSync(source: Uint8Array, position: number): number | undefined {
+    const lease = this.#handles.tryAcquire(this.path, this.#mode)
+    try {
+      return lease?.handle.writeSync(source, position)
+    } finally {
+      lease?.release()
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#handles.forget(this.path)
+  }
+
+  async #borrow<T>(use: (handle: FileHandle) => Promise<T>): Promise<T> {
+    const lease = await this.#handles.acquire(this.path, this.#mode)
     try {
       return await use(lease.handle)
     } finally {
       lease.release()
     }
-  }
-  return {
-    path,
-    read: (target, position) => borrow(handle => handle.read(target, position)),
-    write: (source, position) => borrow(handle => handle.write(source, position)),
-    datasync: () => borrow(handle => handle.datasync()),
-    tryWriteSync: (source, position) => {
-      const lease = handles.tryAcquire(path, mode)
-      try {
-        return lease?.handle.writeSync(source, position)
-      } finally {
-        lease?.release()
-      }
-    },
-    close: () => handles.forget(path)
   }
 }
 

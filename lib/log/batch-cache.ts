@@ -119,13 +119,16 @@ export class BatchCache {
   }
 }
 
+const NO_NUMBERS = new Float64Array(0)
+const LEAST_NUMBERS = 16
+
 /** What the cache holds of one log. */
 export class LogBatches {
   readonly #cache: BatchCache
   #cuts = 0
   /** Base offsets in ascending order, and the sequence number of each in the cache. */
-  #bases = new Float64Array(16)
-  #sequences = new Float64Array(16)
+  #bases = NO_NUMBERS
+  #sequences = NO_NUMBERS
   #count = 0
 
   constructor(cache: BatchCache) {
@@ -184,7 +187,7 @@ export class LogBatches {
 }
 
 function doubled(numbers: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
-  const larger = new Float64Array(numbers.length * 2)
+  const larger = new Float64Array(Math.max(LEAST_NUMBERS, numbers.length * 2))
   larger.set(numbers)
   return larger
 }

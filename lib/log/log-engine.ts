@@ -65,17 +65,18 @@ export class LogEngine implements StreamSource {
   #closing: Promise<{ clean: boolean }> | undefined
 
   constructor(parts: LogParts) {
-    const { state, clock, name } = parts
+    const { state, clock, name, dir, fs, env, snapshots, watermark, warmReads, batchCache } = parts
     const metrics = this.#metrics
     this.parts = parts
     this.state = state
     this.#flush = new FlushPolicy(clock, state.config)
     this.#arena = new BatchArena(parts.arena, state.tail)
-    this.reader = new Reader({ ...parts, metrics })
+    const files = { state, env, fs, dir, snapshots, watermark }
+    this.reader = new Reader({ state, metrics, warmReads, name })
     const read = (offset: number, options: ReadOptions): Promise<FetchResult> => this.read(offset, options)
-    this.#points = new PointReader({ ...parts, metrics, reader: this.reader, read })
+    this.#points = new PointReader({ state, metrics, warmReads, batchCache, reader: this.reader, read })
     this.keeper = new SegmentKeeper({
-      ...parts,
+      ...files,
       metrics,
       failed: error => this.#note(error),
       poison: error => this.#writer.poison(error),

@@ -3,14 +3,18 @@
  */
 import type { LogError } from '../util/errors.ts'
 
+/** Of a histogram that has counted nothing: most logs of a large store just lie there. */
+const NO_BUCKETS = new Float64Array(40)
+
 /** Counts values by powers of two: bucket i holds values in [2^(i-1), 2^i), bucket 0 those below 1. */
 export class PowerHistogram {
-  readonly #buckets = new Float64Array(40)
+  #buckets = NO_BUCKETS
   #count = 0
   #sum = 0
   #max = 0
 
   add(value: number): void {
+    if (this.#count === 0) this.#buckets = new Float64Array(NO_BUCKETS.length)
     const bucket = value < 1 ? 0 : Math.min(this.#buckets.length - 1, Math.floor(Math.log2(value)) + 1)
     this.#buckets[bucket] = (this.#buckets[bucket] as number) + 1
     this.#count += 1

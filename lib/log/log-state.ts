@@ -48,17 +48,19 @@ export class LogState {
   /** Counts what takes something away that a read may be looking at: cuts at either end. */
   cuts = 0
 
-  constructor(from: {
+  constructor(
+    from: {
+      segments: Segment[]
+      producers: ProducerStateManager
+      epochs: LeaderEpochs
+      logStartOffset: number
+      logEndOffset: number
+      durableOffset: number
+      recoveryPoint: number
+    },
     config: LogConfig
-    segments: Segment[]
-    producers: ProducerStateManager
-    epochs: LeaderEpochs
-    logStartOffset: number
-    logEndOffset: number
-    durableOffset: number
-    recoveryPoint: number
-  }) {
-    this.config = from.config
+  ) {
+    this.config = config
     this.segments = from.segments
     this.producers = from.producers
     this.acceptedProducers = from.producers.clone()

@@ -10,8 +10,8 @@ import { hasSubscribers, publish } from '../util/diagnostics.ts'
 import { LogError } from '../util/errors.ts'
 import { ArenaPool } from './arena.ts'
 import { BatchCache } from './batch-cache.ts'
-import { FileFollower, type FollowerParts } from './file-follower.ts'
-import { type LoadedLog, loadLog } from './loader.ts'
+import { FileFollower } from './file-follower.ts'
+import { type LoadOptions, loadLog } from './loader.ts'
 import { type LogConfig, logConfig } from './log-config.ts'
 import { LogState } from './log-state.ts'
 import { ProducerSnapshots } from './producer-snapshots.ts'
@@ -96,65 +96,102 @@ export interface LogParts extends SharedParts {
 export async function openParts(options: OpenLogOptions): Promise<LogParts> {
   const shared = options.shared ?? sharedParts()
   const config = logConfig(options.config)
-  const readOnly = options.readOnly ?? false
-  const { topic, partition, dir } = options
-  let state: LogState | undefined
-  const env: SegmentEnv = {
-    ...shared,
-    permissions: options.permissions?.file ?? 0o600,
-    ...(options.owner === undefined ? {} : { owner: options.owner }),
-    config: () => state?.config ?? config
-  }
-  const load = (): Promise<LoadedLog> =>
-    loadLog({
-      ...shared,
-      env,
-      dir,
-      topic,
-      partition,
-      config,
-      readOnly,
-      clean: options.clean ?? false,
-      recoveryPoint: options.recoveryPoint,
-      logStartOffset: options.logStartOffset,
-      foreign: options.foreign ?? false,
-      onCorruption: options.onCorruption ?? 'fail',
-      createIfMissing: !readOnly,
-      permissions: options.permissions
-    })
-  const loaded = await load()
-  state = new LogState({ ...loaded, config })
+  const { topic, partition, dir, readOnly = false, permissions, owner } = options
+  const current = new CurrentConfig(config)
+  const { fs, clock, handles, indexCache, warmReads } = shared
+  const filePermissions = permissions?.file ?? 0o600
+  const read = current.read
+  const env = { fs, handles, clock, indexCache, warmReads, permissions: filePermissions, owner, config: read }
+  const toLoad = loadOptions(options, shared, env, config)
+  const loaded = await loadLog(toLoad)
+  const state = new LogState(loaded, config)
+  current.state = state
   if (loaded.corrupt !== undefined) state.condition = 'corrupt'
   if (loaded.readableUpTo < loaded.logEndOffset) state.readableUpTo = loaded.readableUpTo
   // Transactions that were decided below the high watermark are settled.
   state.advanced()
-  const name = partitionDirectoryName(topic, partition)
-  if (!loaded.report.clean && hasSubscribers('recovery'))
-    publish('recovery', () => ({ topic, partition, report: loaded.report }))
-  const failed = (error: unknown): void => publish('error', () => ({ topic, partition, error }))
-  const follow = readOnly ? await openFollower(options, { ...shared, dir, env, state, reload: load }) : undefined
+  announce(topic, partition, loaded.report)
+  const { watermark, report } = loaded
   return {
-    ...shared,
-    follow,
+    fs,
+    clock,
+    handles,
+    arena: shared.arena,
+    indexCache,
+    batchCache: shared.batchCache,
+    warmReads,
+    writeThread: shared.writeThread,
+    follow: readOnly ? await openFollower(options, toLoad, state) : undefined,
     topic,
     partition,
     dir,
-    name,
+    name: partitionDirectoryName(topic, partition),
     readOnly,
     state,
     env,
-    snapshots: new ProducerSnapshots(shared.fs, dir, { permissions: env.permissions, owner: options.owner }),
-    watermark: loaded.watermark === undefined ? undefined : new WatermarkKeeper(loaded.watermark, shared.clock, failed),
-    report: loaded.report,
+    snapshots: new ProducerSnapshots(fs, dir, { permissions: filePermissions, owner }),
+    watermark: watermark && new WatermarkKeeper(watermark, clock, publisherOfErrors(topic, partition)),
+    report,
     persistLogStart: options.persistLogStart ?? refuseLogStart
   }
 }
 
-async function openFollower(options: OpenLogOptions, parts: Omit<FollowerParts, 'watermark'>): Promise<FileFollower> {
+/** The configuration of a log while it is being loaded, and of the moment from then on. */
+class CurrentConfig {
+  state: { readonly config: LogConfig } | undefined
+  readonly #first: LogConfig
+
+  constructor(first: LogConfig) {
+    this.#first = first
+  }
+
+  readonly read = (): LogConfig => this.state?.config ?? this.#first
+}
+
+function loadOptions(
+  options: OpenLogOptions,
+  { fs, handles, clock }: SharedParts,
+  env: SegmentEnv,
+  config: LogConfig
+): LoadOptions {
+  const { topic, partition, dir, readOnly = false, permissions } = options
+  return {
+    fs,
+    handles,
+    clock,
+    env,
+    dir,
+    topic,
+    partition,
+    config,
+    readOnly,
+    clean: options.clean ?? false,
+    recoveryPoint: options.recoveryPoint,
+    logStartOffset: options.logStartOffset,
+    foreign: options.foreign ?? false,
+    onCorruption: options.onCorruption ?? 'fail',
+    createIfMissing: !readOnly,
+    permissions
+  }
+}
+
+// What is handed on as a closure is made by functions of its own: it keeps all that it could see for as long as the
+// log is open, and there may be thousands of logs.
+
+function announce(topic: string, partition: number, report: RecoveryReport): void {
+  if (!report.clean && hasSubscribers('recovery')) publish('recovery', () => ({ topic, partition, report }))
+}
+
+function publisherOfErrors(topic: string, partition: number): (error: unknown) => void {
+  return error => publish('error', () => ({ topic, partition, error }))
+}
+
+async function openFollower(options: OpenLogOptions, toLoad: LoadOptions, state: LogState): Promise<FileFollower> {
+  const { fs, clock, handles, dir, env } = toLoad
   // What is not synced yet the writer's own readers do not see either.
-  const isBounded = options.liveWriter === true && parts.state.config.durability === 'batch'
-  const watermark = isBounded ? await WatermarkFile.open(parts.fs, parts.dir, { readOnly: true }) : undefined
-  return new FileFollower({ ...parts, watermark })
+  const isBounded = options.liveWriter === true && state.config.durability === 'batch'
+  const watermark = isBounded ? await WatermarkFile.open(fs, dir, { readOnly: true }) : undefined
+  return new FileFollower({ fs, clock, handles, dir, env, state, watermark, reload: () => loadLog(toLoad) })
 }
 
 /** Kafka keeps log start offsets in a checkpoint of the data directory, which only a store knows. */

@@ -79,8 +79,11 @@ interface EndTransactionMarker {
 
 const ACCEPT: ProducerCheck = { kind: 'accept' }
 
+/** Of the many logs that no producer writes to by name; never written to. */
+const NO_ENTRIES = new Map<ProducerId, ProducerEntry>()
+
 export class ProducerStateManager {
-  readonly #entries = new Map<ProducerId, ProducerEntry>()
+  #entries = NO_ENTRIES
   readonly #undecided = new UndecidedTransactions()
   #mapEndOffset: number
 
@@ -90,7 +93,8 @@ export class ProducerStateManager {
    */
   constructor(entries: Iterable<ProducerEntry> = [], mapEndOffset = 0) {
     this.#mapEndOffset = mapEndOffset
-    for (const entry of entries) this.#entries.set(entry.producerId, entry)
+    for (const entry of entries) this.#remember(entry)
+    if (this.#entries === NO_ENTRIES) return
     const open = [...this.#entries.values()].flatMap(({ producerId, currentTxnFirstOffset: firstOffset }) =>
       firstOffset === undefined ? [] : [{ producerId: Number(producerId), firstOffset }]
     )
@@ -205,7 +209,7 @@ export class ProducerStateManager {
   /** A copy that shares nothing with this one. */
   clone(): ProducerStateManager {
     const copy = new ProducerStateManager([], this.#mapEndOffset)
-    for (const [producerId, entry] of this.#entries) copy.#entries.set(producerId, entry.clone())
+    for (const entry of this.#entries.values()) copy.#remember(entry.clone())
     copy.#undecided.copyFrom(this.#undecided)
     return copy
   }
@@ -274,8 +278,13 @@ export class ProducerStateManager {
       coordinatorEpoch: undefined,
       currentTxnFirstOffset: undefined
     })
-    this.#entries.set(producerId, entry)
+    this.#remember(entry)
     return entry
+  }
+
+  #remember(entry: ProducerEntry): void {
+    if (this.#entries === NO_ENTRIES) this.#entries = new Map()
+    this.#entries.set(entry.producerId, entry)
   }
 }
 

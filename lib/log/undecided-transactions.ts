@@ -11,9 +11,12 @@ interface EndedTransaction {
   readonly markerOffset: number
 }
 
+/** Of the many logs without a transaction; never written to. */
+const NO_OPEN = new Map<number, number>()
+
 export class UndecidedTransactions {
   /** Producer id to first offset. */
-  #open = new Map<number, number>()
+  #open = NO_OPEN
   #ended: EndedTransaction[] = []
   #firstOffset: number | undefined
 
@@ -30,6 +33,7 @@ export class UndecidedTransactions {
   }
 
   begin(producerId: number, firstOffset: number): void {
+    if (this.#open === NO_OPEN) this.#open = new Map()
     this.#open.set(producerId, firstOffset)
     this.#firstOffset ??= firstOffset
   }
@@ -54,7 +58,7 @@ export class UndecidedTransactions {
   }
 
   copyFrom(other: UndecidedTransactions): void {
-    this.#open = new Map(other.#open)
+    this.#open = other.#open.size === 0 ? NO_OPEN : new Map(other.#open)
     this.#ended = other.#ended.slice()
     this.#firstOffset = other.#firstOffset
   }

@@ -28,10 +28,10 @@
  *   W3  After `lowerTo` both slots are at or below the new watermark, and durable: even the loss of one of them does
  *       not bring a watermark back that a truncation has undercut.
  */
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { FileHandle, FileSystem } from '../fs/file-system.ts'
 import type { HandleCache } from '../fs/handle-cache.ts'
-import { type LeasableHandle, leasedHandle, ownHandle } from '../fs/leased-handle.ts'
+import { type LeasableHandle, LeasedHandle, ownHandle } from '../fs/leased-handle.ts'
 import { isSystemError } from '../fs/system-errors.ts'
 import { writeFully } from '../fs/write-fully.ts'
 import { assert } from '../util/assert.ts'
@@ -105,9 +105,22 @@ export class WatermarkFile {
    * @throws {LogError} UNSUPPORTED_VERSION if a newer heartwood has written it; else the system's error.
    */
   static async open(fs: FileSystem, dir: string, options: WatermarkOptions = {}): Promise<WatermarkFile | undefined> {
-    const opened = await openHandle(fs, dir, options)
-    if (opened === undefined) return undefined
-    const handle = await borrowed(opened, options)
+    const path = join(dir, WATERMARK_FILE)
+    const { handles, create = false, readOnly = false } = options
+    const mode = readOnly ? 'read' : 'write'
+    const leased = (): LeasedHandle | undefined => handles && new LeasedHandle(handles, path, mode)
+    try {
+      return await WatermarkFile.#over(leased() ?? ownHandle(await fs.open(path, mode)))
+    } catch (error) {
+      if (!isSystemError(error, 'ENOENT')) throw error
+    }
+    if (!create || readOnly) return undefined
+    const created = await createFile(fs, path, options)
+    if (handles !== undefined) await created.close()
+    return WatermarkFile.#over(leased() ?? ownHandle(created))
+  }
+
+  static async #over(handle: LeasableHandle): Promise<WatermarkFile> {
     try {
       const file = new WatermarkFile(handle)
       await file.#readSlots()
@@ -314,28 +327,14 @@ const isCount = (value: number | undefined): value is number => value !== undefi
 
 const sequenceOf = (slot: SlotContent): number => (slot.kind === 'sound' ? slot.sequence : 0)
 
-/** The opened file itself, or with a cache of descriptors one that it lends. */
-async function borrowed(opened: FileHandle, { handles, readOnly }: WatermarkOptions): Promise<LeasableHandle> {
-  if (handles === undefined) return ownHandle(opened)
-  await opened.close()
-  return leasedHandle(handles, opened.path, readOnly === true ? 'read' : 'write')
-}
-
-async function openHandle(fs: FileSystem, dir: string, options: WatermarkOptions): Promise<FileHandle | undefined> {
-  const path = join(dir, WATERMARK_FILE)
-  try {
-    return await fs.open(path, options.readOnly === true ? 'read' : 'write')
-  } catch (error) {
-    if (!isSystemError(error, 'ENOENT')) throw error
-  }
-  if (options.create !== true || options.readOnly === true) return undefined
+async function createFile(fs: FileSystem, path: string, options: WatermarkOptions): Promise<FileHandle> {
   const handle = await fs.open(path, 'create', options.permissions)
   try {
     if (options.owner !== undefined) await fs.changeOwner(path, options.owner.uid, options.owner.gid)
     // Its full length from the start: what is written later needs no new space and no new length.
     await writeFully(handle, Buffer.alloc(FILE_BYTES), 0)
     await handle.sync()
-    await fs.syncDirectory(dir)
+    await fs.syncDirectory(dirname(path))
     return handle
   } catch (error) {
     await handle.close()

@@ -36,7 +36,7 @@ export interface SegmentEnv {
   /** Of new files; 0600 unless said otherwise. */
   readonly permissions?: number
   /** Of new files, when the process may give them away. */
-  readonly owner?: { readonly uid: number; readonly gid: number }
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined
   /** The log's configuration of the moment. */
   readonly config: () => SegmentConfig
   /** In [0, 1), for `segment.jitter.ms`; without it there is no jitter. */
