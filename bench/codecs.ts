@@ -43,7 +43,7 @@ function row(direction: 'in' | 'out', size: number): Row {
   }
 }
 
-/** Appends with a codec until the count or the time is reached, after a tenth of that to compile the code. */
+/** Appends with a codec until the count or the time is reached, after as much of a run-up, in which the code is compiled. */
 async function append(directory: string, codec: Codec, size: number, count: number, milliseconds: number) {
   const { store, log } = await openBenchLog(directory, { durability: 'none' })
   const appends = appendsOf(recordPool(LINE), size)
@@ -52,16 +52,11 @@ async function append(directory: string, codec: Codec, size: number, count: numb
       log.append(records, { compression: codec, ownBatch: true }) as Promise<unknown> as Promise<void>,
     close: () => store.close()
   }
-  const load = (part: number) => ({
-    appends,
-    inFlight: IN_FLIGHT,
-    count: Math.ceil((count * part) / size),
-    milliseconds: milliseconds * part
-  })
-  const warmUp = await measureRun(load(0.1), (load, deadline) => produce(appender, load, deadline))
-  const run = await measureRun(load(1), (load, deadline) => produce(appender, load, deadline))
+  const load = { appends, inFlight: IN_FLIGHT, count: Math.ceil(count / size), milliseconds }
+  const runUp = await measureRun(load, (load, deadline) => produce(appender, load, deadline))
+  const run = await measureRun(load, (load, deadline) => produce(appender, load, deadline))
   await store.close()
-  const payload = (warmUp.records + run.records) * payloadBytes(LINE)
+  const payload = (runUp.records + run.records) * payloadBytes(LINE)
   return { run, ratio: payload / diskUsage(directory).bytes }
 }
 

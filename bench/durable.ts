@@ -2,7 +2,7 @@
  * How many appends a second can be made durable, and how long does each wait?
  *
  * Records of 100 B, one an append, acknowledged after a sync; 1, 8, 64 and 256 writers, each of which awaits its
- * acknowledgement before its next append. half a second each, after a tenth of that to warm up.
+ * acknowledgement before its next append. Half a second each, after a run-up.
  *
  * What limits it: the disk's flush (0.1 to 0.25 ms where these figures come from, which is too fast for a plain disk;
  * 1 to 10 ms on many), and how many appends share one. The ceiling is a bare group-commit loop: whatever came while
