@@ -128,7 +128,8 @@ export class BatchArena {
       lastOffset,
       maxTimestamp: nearestInt64(chunk.buffer, open.start + MAX_TIMESTAMP_AT),
       records: recordCount,
-      producer: false
+      producer: false,
+      position: -1
     })
   }
 
@@ -159,7 +160,7 @@ export class BatchArena {
     const chunk = this.#chunk as Chunk
     const start = chunk.used
     chunk.used += facts.size
-    return this.#enqueue({ chunk, start, ...facts })
+    return this.#enqueue({ chunk, start, ...facts, position: -1 })
   }
 
   /** Takes up to `maxBytes` of sealed batches, but at least one, in order, for writing. */

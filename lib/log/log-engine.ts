@@ -23,7 +23,7 @@ import { isOvertaken } from './file-follower.ts'
 import { FlushPolicy } from './flush-policy.ts'
 import type { LogConfig } from './log-config.ts'
 import { LogMetrics, type LogStats } from './log-metrics.ts'
-import type { LogState } from './log-state.ts'
+import { type LogState, notWritable } from './log-state.ts'
 import type { LogParts } from './open-log.ts'
 import type { PageOptions } from './page-buffer.ts'
 import { PointReader } from './point-reader.ts'
@@ -272,7 +272,7 @@ export class LogEngine implements StreamSource {
   }
 
   assertNotClosed(): void {
-    if (this.isClosed) throw new LogError('LOG_CLOSED', `${this.parts.name} is closed. Open it again to go on.`)
+    if (this.isClosed) throw notWritable(this.parts.name, 'closed')
   }
 
   stats(): LogStats {
@@ -331,7 +331,9 @@ export class LogEngine implements StreamSource {
 
   /** What is small is written at once, if nothing of this log is under way. */
   readonly #drainHere = (): void => {
-    if (!this.#turn.idle || this.state.condition !== 'open' || !this.#writer.drainSync()) this.#drainInTurn()
+    const { writeThread, clock } = this.parts
+    if (this.#turn.idle && writeThread.standsStill(clock.monotonic())) setImmediate(this.#drainHere)
+    else if (!this.#turn.idle || this.state.condition !== 'open' || !this.#writer.drainSync()) this.#drainInTurn()
     else this.#drained()
   }
 
@@ -412,19 +414,7 @@ export class LogEngine implements StreamSource {
   #assertWritable(): void {
     const { condition } = this.state
     if (condition === 'open' && !this.parts.readOnly && this.#closing === undefined) return
-    const { name } = this.parts
-    if (condition === 'closed' || this.#closing !== undefined)
-      throw new LogError('LOG_CLOSED', `${name} is closed. Open it again to go on.`)
-    if (condition === 'poisoned') {
-      throw new LogError(
-        'LOG_POISONED',
-        `${name} takes no append since a sync failed: nobody can know what is on the disk. Reopen it to recover.`
-      )
-    }
-    throw new LogError(
-      'READ_ONLY',
-      `${name} is open for reading only${condition === 'corrupt' ? ', up to the damage that was found' : ''}.`
-    )
+    throw notWritable(this.parts.name, this.#closing === undefined ? condition : 'closed')
   }
 
   #assertDrained(): void {

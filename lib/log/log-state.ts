@@ -13,6 +13,7 @@
  */
 import type { Segment } from '../segment/segment.ts'
 import { assert } from '../util/assert.ts'
+import { LogError } from '../util/errors.ts'
 import type { LeaderEpochs } from './leader-epochs.ts'
 import type { LogConfig } from './log-config.ts'
 import { ReaderWaiters } from './offset-waiters.ts'
@@ -163,4 +164,17 @@ export class LogState {
 function defaultVisibility(config: LogConfig): 'synced' | 'written' | 'accepted' {
   if (config.durability === 'batch') return 'synced'
   return config.durability === 'buffered' ? 'accepted' : 'written'
+}
+
+/** Why a log in this condition takes no append; one that is open is so for reading only. */
+export function notWritable(name: string, condition: LogCondition): LogError {
+  if (condition === 'closed') return new LogError('LOG_CLOSED', `${name} is closed. Open it again to go on.`)
+  if (condition === 'poisoned') {
+    return new LogError(
+      'LOG_POISONED',
+      `${name} takes no append since a sync failed: nobody can know what is on the disk. Reopen it to recover.`
+    )
+  }
+  const upTo = condition === 'corrupt' ? ', up to the damage that was found' : ''
+  return new LogError('READ_ONLY', `${name} is open for reading only${upTo}.`)
 }

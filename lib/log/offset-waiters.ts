@@ -6,20 +6,23 @@
 import { LogError } from '../util/errors.ts'
 import type { Isolation } from './types.ts'
 
+/** A link of the queue's chain: an array that is filled and emptied with each append would be garbage with each. */
 interface QueuedAck {
   readonly lastOffset: number
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
   readonly value: unknown
+  next: QueuedAck | undefined
 }
 
 /** Callbacks in ascending offset order, called as the offset passes them. */
 export class AckQueue {
-  #queue: QueuedAck[] = []
-  #head = 0
+  #first: QueuedAck | undefined
+  #last: QueuedAck | undefined
+  #length = 0
 
   get length(): number {
-    return this.#queue.length - this.#head
+    return this.#length
   }
 
   /**
@@ -27,44 +30,64 @@ export class AckQueue {
    * (The value apart from its function: a closure for each append would cost as much as all the rest of it.)
    */
   push<T>(lastOffset: number, resolve: (value: T) => void, reject: (error: unknown) => void, value: T): void {
-    const newest = this.#queue[this.#queue.length - 1]
-    const ack: QueuedAck = { lastOffset, resolve: resolve as (value: unknown) => void, reject, value }
-    if (newest === undefined || newest.lastOffset <= lastOffset || this.length === 0) {
-      this.#queue.push(ack)
+    const newest = this.#last
+    const ack: QueuedAck = { lastOffset, resolve: resolve as (value: unknown) => void, reject, value, next: undefined }
+    this.#length += 1
+    if (newest !== undefined && newest.lastOffset > lastOffset) {
+      this.#insert(ack)
       return
     }
-    // Somebody asks late for a higher level of an older append: rare, so a search from the end is good enough.
-    let at = this.#queue.length
-    while (at > this.#head && (this.#queue[at - 1] as QueuedAck).lastOffset > lastOffset) at -= 1
-    this.#queue.splice(at, 0, ack)
+    if (newest === undefined) this.#first = ack
+    else newest.next = ack
+    this.#last = ack
+  }
+
+  /** Somebody asks late for a higher level of an older append: rare, so a search is good enough. */
+  #insert(ack: QueuedAck): void {
+    let before: QueuedAck | undefined
+    let after = this.#first as QueuedAck
+    while (after.lastOffset <= ack.lastOffset) {
+      before = after
+      after = after.next as QueuedAck
+    }
+    ack.next = after
+    if (before === undefined) this.#first = ack
+    else before.next = ack
   }
 
   passed(offset: number): void {
-    let head = this.#head
-    const queue = this.#queue
-    while (head < queue.length && (queue[head] as QueuedAck).lastOffset < offset) {
-      const ack = queue[head] as QueuedAck
+    let ack = this.#first
+    while (ack !== undefined && ack.lastOffset < offset) {
       ack.resolve(ack.value)
-      head += 1
+      ack = this.#unlink(ack)
     }
-    if (head === queue.length) {
-      this.#queue = []
-      this.#head = 0
-    } else if (head > 1024 && head * 2 > queue.length) {
-      this.#queue = queue.slice(head)
-      this.#head = 0
-    } else {
-      this.#head = head
-    }
+    this.#first = ack
+    if (ack === undefined) this.#last = undefined
   }
 
   /** Fails every waiter for an offset at or above `offset`. */
   rejectFrom(offset: number, error: unknown): void {
-    const failed: QueuedAck[] = []
-    while (this.length > 0 && (this.#queue[this.#queue.length - 1] as QueuedAck).lastOffset >= offset) {
-      failed.push(this.#queue.pop() as QueuedAck)
+    let kept: QueuedAck | undefined
+    let ack = this.#first
+    while (ack !== undefined && ack.lastOffset < offset) {
+      kept = ack
+      ack = ack.next
     }
-    for (const ack of failed.reverse()) ack.reject(error)
+    if (kept === undefined) this.#first = undefined
+    else kept.next = undefined
+    this.#last = kept
+    while (ack !== undefined) {
+      ack.reject(error)
+      ack = this.#unlink(ack)
+    }
+  }
+
+  /** One that has grown old would otherwise, as garbage, make all that came after it grow old. */
+  #unlink(ack: QueuedAck): QueuedAck | undefined {
+    const { next } = ack
+    ack.next = undefined
+    this.#length -= 1
+    return next
   }
 }
 

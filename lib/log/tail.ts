@@ -23,6 +23,8 @@ export interface SealedBatch {
   readonly records: number
   /** True if the batch names a producer, whose state it changes. */
   readonly producer: boolean
+  /** Where in the segment's file the writer puts it, or has; -1 before. */
+  position: number
 }
 
 export class Tail {

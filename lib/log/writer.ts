@@ -17,7 +17,7 @@
 import { toLogError } from '../fs/system-errors.ts'
 import { ATTRIBUTES_AT, CONTROL_BIT, CRC_AT } from '../record/batch-format.ts'
 import { BatchView } from '../record/batch-view.ts'
-import type { BatchFacts, NextBatch, Segment } from '../segment/segment.ts'
+import type { NextBatch, Segment } from '../segment/segment.ts'
 import type { Clock } from '../util/clock.ts'
 import { LogError } from '../util/errors.ts'
 import { MiB } from '../util/sizes.ts'
@@ -131,12 +131,13 @@ export class Writer {
     if (epochs.dirty || this.blockedBy !== undefined || !this.#thread.mayWriteHere(first.size, began)) return false
     const now = this.#clock.now()
     if (!staysIn(active, first, now)) return false
-    const facts = this.#runFrom(active, group, { from: 0, maxBytes: LARGEST_HERE_BYTES }, now)
-    const last = group[facts.length - 1] as SealedBatch
+    const count = this.#placeRun(active, group, 0, LARGEST_HERE_BYTES, now)
+    const run = count === group.length ? group : group.slice(0, count)
+    const last = run[count - 1] as SealedBatch
     const size = last.start + last.size - first.start
     // Reading the transaction index may fail, so a marker takes the other way.
-    for (let at = 0; at < facts.length; at += 1) if (isControl(group[at] as SealedBatch)) return false
-    if (!active.tryWriteSync(first.chunk.buffer.subarray(first.start, first.start + size), facts)) return false
+    if (run.some(isControl)) return false
+    if (!active.tryWriteSync(first.chunk.buffer.subarray(first.start, first.start + size), run)) return false
     this.#thread.wroteHere(this.#clock.monotonic() - began)
     const written = this.#arena.take(size)
     this.#applyProducers(written)
@@ -206,14 +207,13 @@ export class Writer {
     const cause = this.#state.active.shouldRoll(nextBatch(first, first.size), now)
     if (cause !== undefined) await this.#hooks.roll(first.baseOffset, cause)
     const segment = this.#state.active
-    const facts = this.#runFrom(segment, group, { from, maxBytes: MAX_GROUP_BYTES }, now)
-    const to = from + facts.length
+    const to = from + this.#placeRun(segment, group, from, MAX_GROUP_BYTES, now)
     const run = group.slice(from, to)
     const last = group[to - 1] as SealedBatch
     // Reading the transaction index may fail, and once the marker is in the file nothing may.
     if (run.some(isControl)) await segment.prepareAborted()
     const began = this.#clock.monotonic()
-    await segment.write(first.chunk.buffer.subarray(first.start, last.start + last.size), facts)
+    await segment.write(first.chunk.buffer.subarray(first.start, last.start + last.size), run)
     this.#thread.wroteThere(this.#clock.monotonic() - began)
     const aborted = this.#applyProducers(run)
     this.#noteWritten(last, segment)
@@ -223,31 +223,22 @@ export class Writer {
   }
 
   /**
-   * As many batches from `from` on as go to the segment in one piece of at most `maxBytes`. The first one is known to
-   * go there, whatever its size.
+   * Gives as many batches from `from` on their positions as go to the segment in one piece of at most `maxBytes`. The
+   * first one is known to go there, whatever its size.
+   *
+   * @returns how many.
    */
-  #runFrom(
-    segment: Segment,
-    group: readonly SealedBatch[],
-    { from, maxBytes }: { from: number; maxBytes: number },
-    now: number
-  ): BatchFacts[] {
-    const facts: BatchFacts[] = []
+  #placeRun(segment: Segment, group: readonly SealedBatch[], from: number, maxBytes: number, now: number): number {
     let size = 0
-    for (let at = from; at < group.length; at += 1) {
+    let at = from
+    for (; at < group.length; at += 1) {
       const batch = group[at] as SealedBatch
       if (at > from && size + batch.size > maxBytes) break
-      if (at > from && !this.#continuesRun(segment, batch, group[at - 1] as SealedBatch, size, facts.length, now)) break
-      facts.push({
-        position: segment.size + size,
-        size: batch.size,
-        baseOffset: batch.baseOffset,
-        lastOffset: batch.lastOffset,
-        maxTimestamp: batch.maxTimestamp
-      })
+      if (at > from && !this.#continuesRun(segment, batch, group[at - 1] as SealedBatch, size, at - from, now)) break
+      batch.position = segment.size + size
       size += batch.size
     }
-    return facts
+    return at - from
   }
 
   /**
