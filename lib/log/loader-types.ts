@@ -57,6 +57,8 @@ export interface LoadedLog {
   /** As it is in its file now; `undefined` if there is none. */
   readonly manifest: Manifest | undefined
   readonly report: RecoveryReport
+  /** The files are what closing leaves: as long as nothing changes, closing has nothing to write. */
+  readonly isFinal: boolean
   /** Exclusive. Below `logEndOffset` only with `read-prefix` in a damaged log. */
   readonly readableUpTo: number
   /** The damage that a log opened with `read-prefix` has. */

@@ -26,7 +26,7 @@ import { ProducerSnapshots } from './producer-snapshots.ts'
 import { ProducerStateManager } from './producer-state.ts'
 import { MAX_QUARANTINE_BYTES, MAX_QUARANTINE_ITEMS, Quarantine } from './quarantine.ts'
 import { cutTail, quarantineRange, removeSegments, syncFile } from './recovery-apply.ts'
-import { ReportBuilder } from './recovery-report.ts'
+import { type RecoveryReport, ReportBuilder } from './recovery-report.ts'
 import { ackLevelOf } from './types.ts'
 import { WATERMARK_FILE, type Watermark, WatermarkFile } from './watermark-file.ts'
 
@@ -305,7 +305,18 @@ class Loader {
     const context = { fs, dir, env, readOnly, names, snapshots: this.#snapshots, report: this.#report }
     this.#indexesStored = await openSegments(context, plan, this.#segments)
     const { producers, lastBatchCrc } = plan
-    return this.#settle({ logStartOffset, logEndOffset, lastBatchCrc, producers, epochs, watermark, corrupt })
+    const isEmpty = logEndOffset === first
+    const hasSnapshot = isEmpty || listing.snapshots.includes(logEndOffset)
+    return this.#settle({
+      logStartOffset,
+      logEndOffset,
+      lastBatchCrc,
+      producers,
+      epochs,
+      watermark,
+      corrupt,
+      hasSnapshot
+    })
   }
 
   async #cut(plan: LoadPlan): Promise<void> {
@@ -379,6 +390,7 @@ class Loader {
     const active = this.#segments.at(-1)?.baseOffset ?? logEndOffset
     const milliseconds = clock.monotonic() - this.#began
     const isBounded = this.#readOnly && watermark?.level === 'synced'
+    const report = this.#report.finish({ logStartOffset, logEndOffset, milliseconds })
     return {
       segments: this.#segments,
       logStartOffset,
@@ -389,7 +401,8 @@ class Loader {
       epochs,
       watermark: this.#readOnly ? undefined : this.#watermarkFile,
       manifest: this.#manifest,
-      report: this.#report.finish({ logStartOffset, logEndOffset, milliseconds }),
+      report,
+      isFinal: state.hasSnapshot === true && !this.#readOnly && foundAsClosed(report),
       readableUpTo: corrupt === undefined ? logEndOffset : readableUpTo,
       corrupt
     }
@@ -441,6 +454,13 @@ interface SettledState {
   readonly epochs: LeaderEpochs
   readonly watermark?: Watermark | undefined
   readonly corrupt?: LogError | undefined
+  /** There is a producer snapshot as of the end, or nothing that one could speak of. */
+  readonly hasSnapshot?: boolean
+}
+
+/** Closed in good order, by this engine, and nothing had to be put right since. */
+function foundAsClosed({ clean, foreign, notes, rebuilt, deletedFiles }: RecoveryReport): boolean {
+  return clean && !foreign && notes.length + rebuilt.length + deletedFiles.length === 0
 }
 
 function isSameWatermark(one: Watermark, other: Watermark): boolean {

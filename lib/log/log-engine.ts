@@ -71,7 +71,8 @@ export class LogEngine implements StreamSource {
     this.state = state
     this.#flush = new FlushPolicy(clock, state.config)
     this.#arena = new BatchArena(parts.arena, state.tail)
-    const files = { state, env, fs, dir, snapshots, watermark }
+    const { wasFinal } = parts
+    const files = { state, env, fs, dir, snapshots, watermark, wasFinal }
     this.reader = new Reader({ state, metrics, warmReads, name })
     const read = (offset: number, options: ReadOptions): Promise<FetchResult> => this.read(offset, options)
     this.#points = new PointReader({ state, metrics, warmReads, batchCache, reader: this.reader, read })
@@ -436,7 +437,7 @@ export class LogEngine implements StreamSource {
         if (finishes) {
           await this.#writer.drain(true)
           if (state.condition === 'open') this.#assertDrained()
-          if (state.condition === 'open') await this.#finish()
+          if (state.condition === 'open') await this.keeper.finish()
         }
         const wasClean = finishes && state.condition === 'open'
         await this.#letGo(wasClean)
@@ -449,18 +450,6 @@ export class LogEngine implements StreamSource {
     } finally {
       this.#gate.lower()
     }
-  }
-
-  /** Everything derived becomes final, so that the next opening need not scan. */
-  async #finish(): Promise<void> {
-    const { state, parts } = this
-    await this.keeper.sealAll()
-    state.producers.advanceTo(state.logEndOffset)
-    await parts.snapshots.take(state.logEndOffset, state.producers)
-    if (state.epochs.dirty) await state.epochs.persist()
-    await parts.watermark?.settle()
-    await parts.fs.syncDirectory(parts.dir)
-    state.recoveryPoint = state.logEndOffset
   }
 
   async #letGo(clean: boolean): Promise<void> {

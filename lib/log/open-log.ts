@@ -88,6 +88,8 @@ export interface LogParts extends SharedParts {
   readonly snapshots: ProducerSnapshots
   readonly watermark: WatermarkKeeper | undefined
   readonly report: RecoveryReport
+  /** See `LoadedLog.isFinal`. */
+  readonly wasFinal: boolean
   readonly persistLogStart: (offset: number) => Promise<void>
   /** Of a log that another process may be writing. */
   readonly follow: FileFollower | undefined
@@ -132,6 +134,7 @@ export async function openParts(options: OpenLogOptions): Promise<LogParts> {
     snapshots: new ProducerSnapshots(fs, dir, { permissions: filePermissions, owner }),
     watermark: watermark && new WatermarkKeeper(watermark, clock, publisherOfErrors(topic, partition)),
     report,
+    wasFinal: loaded.isFinal,
     persistLogStart: options.persistLogStart ?? refuseLogStart
   }
 }

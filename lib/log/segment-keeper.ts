@@ -26,6 +26,8 @@ export interface KeeperParts {
   readonly dir: string
   readonly snapshots: ProducerSnapshots
   readonly watermark: WatermarkKeeper | undefined
+  /** See `LoadedLog.isFinal`. */
+  readonly wasFinal: boolean
   readonly metrics: LogMetrics
   readonly failed: (error: unknown) => void
   readonly poison: (error: LogError) => Promise<void>
@@ -40,9 +42,11 @@ export class SegmentKeeper {
   #unsealed: { readonly segment: Segment; readonly endOffset: number }[] = []
   /** Making them so goes on in the background; each one ends by raising the recovery point. */
   #sealing: Promise<void> = Promise.resolve()
+  readonly #endAtOpening: number
 
   constructor(parts: KeeperParts) {
     this.#parts = parts
+    this.#endAtOpening = parts.state.logEndOffset
   }
 
   /**
@@ -70,11 +74,28 @@ export class SegmentKeeper {
     await this.#sealing
   }
 
-  /** Makes all segments final, the active one too. */
-  async sealAll(): Promise<void> {
+  /** Makes everything derived final, the active segment too, so that the next opening need not scan. */
+  async finish(): Promise<void> {
+    const { state, snapshots, watermark, fs, dir } = this.#parts
     await this.settled()
+    if (this.#isFinal()) return
     await this.#sealRolled()
-    await this.#poisoning(() => this.#parts.state.active.seal())
+    await this.#poisoning(() => state.active.seal())
+    state.producers.advanceTo(state.logEndOffset)
+    await snapshots.take(state.logEndOffset, state.producers)
+    if (state.epochs.dirty) await state.epochs.persist()
+    await watermark?.settle()
+    await fs.syncDirectory(dir)
+    state.recoveryPoint = state.logEndOffset
+  }
+
+  /** The files are as closing left them: nothing was written, cut or rolled since, nor an index built anew. */
+  #isFinal(): boolean {
+    const { state, metrics, wasFinal } = this.#parts
+    const { epochs, cuts, logEndOffset, recoveryPoint } = state
+    const sameEnd = logEndOffset === this.#endAtOpening && recoveryPoint === logEndOffset
+    const untouched = cuts + metrics.groups + metrics.rolls === 0 && !epochs.dirty
+    return wasFinal && sameEnd && untouched && state.segments.every(segment => segment.isFinished)
   }
 
   /**

@@ -130,6 +130,11 @@ export class Segment {
     return this.#log.isBroken
   }
 
+  /** Its files have all that is known of it, durably: it need not be sealed. */
+  get isFinished(): boolean {
+    return this.#lookup.builder === undefined && !this.isDirty && !this.isBroken
+  }
+
   get isDeleted(): boolean {
     return this.#deleted
   }
@@ -260,11 +265,6 @@ export class Segment {
     await this.#syncIndexes({ trim: true })
     this.#log.letGo()
     this.#lookup.stopBuilding()
-  }
-
-  /** Seals a segment in which something changed since it was opened or sealed; leaves any other as it is. */
-  async finish(): Promise<void> {
-    if (this.#lookup.builder !== undefined || this.isDirty) await this.seal()
   }
 
   async #syncIndexes(options: { trim: boolean }): Promise<void> {
@@ -433,10 +433,10 @@ export class Segment {
     return this.#indexes.haveRoomBehindEntries()
   }
 
-  /** @param clean - finishes the segment first; otherwise files stay as they are. */
+  /** @param clean - seals the segment first if anything changed in it; otherwise files stay as they are. */
   async close({ clean }: { clean: boolean }): Promise<void> {
     try {
-      if (clean && !this.#readOnly && !this.#deleted) await this.finish()
+      if (clean && !this.#readOnly && !this.#deleted && !this.isFinished) await this.seal()
     } finally {
       this.#log.letGo()
       await this.#env.handles.forget(this.path)
