@@ -73,7 +73,7 @@ export class LogEngine implements StreamSource {
     this.#arena = new BatchArena(parts.arena, state.tail)
     const { wasFinal } = parts
     const files = { state, env, fs, dir, snapshots, watermark, wasFinal }
-    this.reader = new Reader({ state, metrics, warmReads, name })
+    this.reader = new Reader({ state, metrics, warmReads, clock, name })
     const read = (offset: number, options: ReadOptions): Promise<FetchResult> => this.read(offset, options)
     this.#points = new PointReader({ state, metrics, warmReads, batchCache, reader: this.reader, read })
     this.keeper = new SegmentKeeper({

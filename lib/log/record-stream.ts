@@ -1,16 +1,17 @@
 /**
  * Records and batches as streams: from an offset on, to a bound or following the log's end.
  *
- * Nothing is read before the consumer asks for it; from its second page on, one read goes on ahead of it, so that the
- * thread pool reads while this thread decodes. CRCs are checked where a batch is about to be decoded, while that takes
- * it into the processor's cache anyway. Control records are left out, and with
- * `read_committed` the records of aborted transactions, by the same rule that Kafka's consumers apply.
+ * Nothing is read before the consumer asks for it. What is in the page cache is read on this thread, and is still in the
+ * processor's cache when it is decoded; else, from the second page on, one read goes on ahead, so that the thread pool
+ * reads while this thread decodes. CRCs are checked where a batch is about to be decoded, while that takes it into the
+ * processor's cache anyway. Control records are left out, and with `read_committed` the records of aborted
+ * transactions, by the same rule that Kafka's consumers apply.
  */
 import { BatchView } from '../record/batch-view.ts'
 import { parseControlRecord } from '../record/control-record.ts'
 import type { LazyRecord } from '../record/lazy-record.ts'
 import type { RecordCursor } from '../record/record-cursor.ts'
-import { PageBuffer, type PageOptions } from './page-buffer.ts'
+import { PageBuffer, type PageOptions, StreamPlace } from './page-buffer.ts'
 import type { AbortedRange, FetchResult, Isolation, StreamOptions } from './types.ts'
 
 /** What a stream needs of its log. */
@@ -45,6 +46,7 @@ export class BatchStream implements AsyncIterableIterator<FetchResult> {
   #done = false
   #pages = 0
   #ahead: ReadAhead | undefined
+  readonly #place = new StreamPlace()
   /** With `reuse`: what the consumer looks at, and what is read into meanwhile. */
   #shown = new PageBuffer()
   #spare = new PageBuffer()
@@ -73,7 +75,7 @@ export class BatchStream implements AsyncIterableIterator<FetchResult> {
         this.#next = result.nextOffset
         if (result.baseOffset !== undefined) {
           this.#pages += 1
-          if (this.#pages > 1) this.#readAhead(result.nextOffset)
+          if (this.#pages > 1 && !this.#place.isWarm) this.#readAhead(result.nextOffset)
           return { value: result, done: false }
         }
         // A bound that is not the log's own may lie in a gap that compaction left: nothing is there to come.
@@ -123,6 +125,7 @@ export class BatchStream implements AsyncIterableIterator<FetchResult> {
     if (into !== undefined) this.#shown = into
     return this.#source.read(offset, {
       isolation: this.#isolation,
+      place: this.#place,
       ...(this.#to === undefined ? {} : { upTo: this.#to }),
       ...(maxBytes === undefined ? {} : { maxBytes }),
       ...(checkCrc === undefined ? {} : { checkCrc }),

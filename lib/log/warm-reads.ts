@@ -22,13 +22,16 @@ const FAST_IN_A_ROW = 100
 
 export class WarmReads {
   readonly #clock: Clock
+  readonly #fastInARow: number
   /** Reads that are still to go through the thread pool. */
   #paused = 0
   #nextPause = LEAST_PAUSE
   #fastOnes = 0
 
-  constructor(clock: Clock) {
+  /** @param options.fastInARow - after which it takes the device for a fast one again. */
+  constructor(clock: Clock, { fastInARow = FAST_IN_A_ROW }: { fastInARow?: number } = {}) {
     this.#clock = clock
+    this.#fastInARow = fastInARow
   }
 
   /** Whether the next small read may be made here. Each question is taken for a read. */
@@ -41,7 +44,7 @@ export class WarmReads {
   /**
    * Fills `target` as `Segment.read` does, if the file is open; else answers `undefined`.
    *
-   * @param target - at most `LARGEST_WARM_READ` bytes.
+   * @param target - at most `LARGEST_WARM_READ` bytes; a page of a stream may have more, up to 1 MiB.
    * @throws {LogError} as `Segment.read`.
    */
   read(segment: Segment, target: Buffer, position: number): number | undefined {
@@ -72,7 +75,7 @@ export class WarmReads {
 
   #wasFast(): void {
     this.#fastOnes += 1
-    if (this.#fastOnes < FAST_IN_A_ROW) return
+    if (this.#fastOnes < this.#fastInARow) return
     this.#fastOnes = 0
     this.#nextPause = LEAST_PAUSE
   }

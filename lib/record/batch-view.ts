@@ -137,7 +137,11 @@ export class BatchView {
   }
 
   get timestampType(): TimestampType {
-    return (this.attributes & TIMESTAMP_TYPE_BIT) === 0 ? 'CreateTime' : 'LogAppendTime'
+    return this.isLogAppendTime ? 'LogAppendTime' : 'CreateTime'
+  }
+
+  get isLogAppendTime(): boolean {
+    return (this.attributes & TIMESTAMP_TYPE_BIT) !== 0
   }
 
   get isTransactional(): boolean {

@@ -1,10 +1,17 @@
 import { isLogError, LogError } from '../util/errors.ts'
-import { MAX_VARLONG_BYTES, readVarint, readVarlong, shortZigzag, skipVarint, zigzagBytes } from '../util/varint.ts'
+import {
+  MAX_VARLONG_BYTES,
+  readVarint,
+  readVarlong,
+  shortZigzag,
+  shortZigzagBytes,
+  skipVarint
+} from '../util/varint.ts'
 import type { BatchView } from './batch-view.ts'
 import { checkHeaders, readHeaders, skipHeadersQuickly } from './headers.ts'
 import { LazyRecord } from './lazy-record.ts'
 import type { EagerRecord, Header } from './record.ts'
-import { RecordSource } from './record-source.ts'
+import { RecordSource, usualBaseTimestamp } from './record-source.ts'
 import { type DecodeOptions, recordsSection } from './records-section.ts'
 
 /**
@@ -23,7 +30,11 @@ export class RecordCursor {
   readonly batch: BatchView
   /** The bytes that hold the records: the batch's own, or what they were decompressed to. */
   readonly bytes: Buffer
-  readonly #source: RecordSource
+  /** Made when somebody takes a record along: see `#source`. */
+  #madeSource: RecordSource | undefined
+  readonly #baseOffset: number
+  /** NaN: see `usualBaseTimestamp`. */
+  readonly #baseTimestamp: number
   readonly #start: number
   readonly #end: number
   readonly #count: number
@@ -34,6 +45,9 @@ export class RecordCursor {
   #index = 0
   #at: number
   #timestampAt = -1
+  // Worked out with the rest: a getter that decoded it is too large for the compiler to inline it into every loop, and
+  // a call takes 10 ns, and memory for the number that it answers.
+  #timestamp = -1
   #offsetDelta = -1
   #keyStart = -1
   #keyEnd = -1
@@ -50,7 +64,8 @@ export class RecordCursor {
     const { bytes, start, end } = recordsSection(batch, options)
     this.batch = batch
     this.bytes = bytes
-    this.#source = new RecordSource(batch, bytes, end)
+    this.#baseOffset = batch.baseOffset
+    this.#baseTimestamp = usualBaseTimestamp(batch)
     this.#at = start
     this.#start = start
     this.#end = end
@@ -70,34 +85,26 @@ export class RecordCursor {
     const bytes = this.bytes
     const start = this.#at
     // A byte behind the end of `bytes` reads as undefined, which fails every comparison and ends in the careful way.
-    let at = start + 1
-    let zigzag = bytes[start]!
-    if (!(zigzag < 0x80)) {
-      zigzag = shortZigzag(bytes, start)
-      at = start + zigzagBytes(zigzag)
-    }
+    let zigzag = shortZigzag(bytes, start)
+    let at = start + shortZigzagBytes(zigzag)
     const recordEnd = at + (zigzag >>> 1)
     if ((zigzag & 1) !== 0 || recordEnd > this.#end) return this.#nextCarefully()
 
     const timestampAt = at + 1 // behind the attributes, which mean nothing yet
-    at = timestampAt + 1
-    if (!(bytes[timestampAt]! < 0x80)) {
-      zigzag = shortZigzag(bytes, timestampAt)
-      if (zigzag < 0) return this.#nextCarefully()
-      at = timestampAt + zigzagBytes(zigzag)
-    }
+    zigzag = shortZigzag(bytes, timestampAt)
+    if (zigzag < 0) return this.#nextCarefully()
+    at = timestampAt + shortZigzagBytes(zigzag)
+    const timestamp = this.#baseTimestamp + ((zigzag >>> 1) ^ -(zigzag & 1))
 
-    zigzag = bytes[at]!
-    if (zigzag < 0x80) at += 1
-    else at += zigzagBytes((zigzag = shortZigzag(bytes, at)))
+    zigzag = shortZigzag(bytes, at)
+    at += shortZigzagBytes(zigzag)
     const offsetDelta = zigzag >>> 1
     if ((zigzag & 1) !== 0 || offsetDelta <= this.#offsetDelta || offsetDelta > this.#lastOffsetDelta) {
       return this.#nextCarefully()
     }
 
-    zigzag = bytes[at]!
-    if (zigzag < 0x80) at += 1
-    else at += zigzagBytes((zigzag = shortZigzag(bytes, at)))
+    zigzag = shortZigzag(bytes, at)
+    at += shortZigzagBytes(zigzag)
     let keyStart = -1
     if (zigzag !== 1) {
       if ((zigzag & 1) !== 0) return this.#nextCarefully()
@@ -106,9 +113,8 @@ export class RecordCursor {
     }
     const keyEnd = at
 
-    zigzag = bytes[at]!
-    if (zigzag < 0x80) at += 1
-    else at += zigzagBytes((zigzag = shortZigzag(bytes, at)))
+    zigzag = shortZigzag(bytes, at)
+    at += shortZigzagBytes(zigzag)
     let valueStart = -1
     if (zigzag !== 1) {
       if ((zigzag & 1) !== 0) return this.#nextCarefully()
@@ -123,6 +129,7 @@ export class RecordCursor {
 
     this.#at = recordEnd
     this.#timestampAt = timestampAt
+    this.#timestamp = Number.isNaN(timestamp) ? this.#source.timestamp(timestampAt) : timestamp
     this.#offsetDelta = offsetDelta
     this.#keyStart = keyStart
     this.#keyEnd = keyEnd
@@ -142,7 +149,7 @@ export class RecordCursor {
    * @throws {LogError} INVALID_RECORD
    */
   seek(offset: number): boolean {
-    const delta = offset - this.#source.baseOffset
+    const delta = offset - this.#baseOffset
     if (this.#offsetDelta >= delta) this.#rewind()
     const isWhole = this.#count === this.#lastOffsetDelta + 1
     if (isWhole && delta >= 0 && this.#hopTo(delta) && this.next()) {
@@ -161,13 +168,13 @@ export class RecordCursor {
   startAt(offset: number): void {
     const isThere = this.seek(offset)
     // One step back: a record is remembered by what follows it.
-    const end = isThere || this.#offsetDelta >= offset - this.#source.baseOffset ? this.#index - 1 : this.#index
+    const end = isThere || this.#offsetDelta >= offset - this.#baseOffset ? this.#index - 1 : this.#index
     this.#rewind()
     while (this.#index < end) this.next()
   }
 
   get offset(): number {
-    return this.#source.baseOffset + this.#offsetDelta
+    return this.#baseOffset + this.#offsetDelta
   }
 
   get offsetDelta(): number {
@@ -176,7 +183,7 @@ export class RecordCursor {
 
   /** Milliseconds, the nearest number; -1 none. That of the batch under LogAppendTime. */
   get timestamp(): number {
-    return this.#source.timestamp(this.#timestampAt)
+    return this.#timestamp
   }
 
   get timestampExact(): bigint {
@@ -277,6 +284,11 @@ export class RecordCursor {
     return Number.isSafeInteger(timestamp) ? record : { ...record, timestampExact: this.timestampExact }
   }
 
+  get #source(): RecordSource {
+    this.#madeSource ??= new RecordSource(this.batch, this.bytes, this.#end)
+    return this.#madeSource
+  }
+
   #rewind(): void {
     this.#index = 0
     this.#at = this.#start
@@ -304,10 +316,8 @@ export class RecordCursor {
     }
     for (; i < index; i += 1) {
       if (marks !== undefined && i % MARKED_EVERY === 0) marks[i / MARKED_EVERY] = at
-      let zigzag = bytes[at]!
-      if (zigzag < 0x80) at += 1
-      else at += zigzagBytes((zigzag = shortZigzag(bytes, at)))
-      at += zigzag >>> 1
+      const zigzag = shortZigzag(bytes, at)
+      at += shortZigzagBytes(zigzag) + (zigzag >>> 1)
       if ((zigzag & 1) !== 0 || !(at < end)) return false
     }
     this.#index = index
@@ -357,6 +367,7 @@ export class RecordCursor {
 
     this.#at = end
     this.#timestampAt = timestampAt
+    this.#timestamp = this.#source.timestamp(timestampAt)
     this.#offsetDelta = offsetDelta
     this.#keyStart = keyStart
     this.#keyEnd = keyEnd

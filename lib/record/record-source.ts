@@ -11,34 +11,42 @@ export class RecordSource {
   /** Exclusive bound of the records in `bytes`. */
   readonly end: number
   readonly baseOffset: number
-  readonly isLogAppendTime: boolean
-  /** As a number, NaN where a number does not hold it exactly, so that every sum with it asks for the exact way. */
-  readonly baseTimestamp: number
-  readonly maxTimestamp: number
+  readonly #baseTimestamp: number
 
   constructor(batch: BatchView, bytes: Buffer, end: number) {
     this.batch = batch
     this.bytes = bytes
     this.end = end
     this.baseOffset = batch.baseOffset
-    this.isLogAppendTime = batch.timestampType === 'LogAppendTime'
-    const baseTimestamp = batch.baseTimestamp
-    this.baseTimestamp = Number.isSafeInteger(baseTimestamp) ? baseTimestamp : Number.NaN
-    this.maxTimestamp = batch.maxTimestamp
+    this.#baseTimestamp = usualBaseTimestamp(batch)
   }
 
   /** Timestamp, the nearest number, of the record whose timestamp delta lies at `deltaAt`. */
   timestamp(deltaAt: number): number {
-    if (this.isLogAppendTime) return this.maxTimestamp
     const zigzag = shortZigzag(this.bytes, deltaAt)
-    if (zigzag < 0) return Number(this.timestampExact(deltaAt))
-    const sum = this.baseTimestamp + ((zigzag >>> 1) ^ -(zigzag & 1))
-    return Number.isSafeInteger(sum) ? sum : Number(this.timestampExact(deltaAt))
+    const sum = this.#baseTimestamp + ((zigzag >>> 1) ^ -(zigzag & 1))
+    return zigzag < 0 || Number.isNaN(sum) ? this.#unusualTimestamp(deltaAt) : sum
+  }
+
+  #unusualTimestamp(deltaAt: number): number {
+    return this.batch.isLogAppendTime ? this.batch.maxTimestamp : Number(this.timestampExact(deltaAt))
   }
 
   timestampExact(deltaAt: number): bigint {
-    if (this.isLogAppendTime) return this.batch.maxTimestampExact
+    if (this.batch.isLogAppendTime) return this.batch.maxTimestampExact
     // Deltas wrap around as Kafka's do, so that any pair of 64-bit timestamps may share a batch.
     return BigInt.asIntN(64, this.batch.baseTimestampExact + readVarlong(this.bytes, deltaAt, this.end))
   }
 }
+
+/**
+ * What timestamp deltas count from; NaN where it does not decide the timestamp, or where a sum with a delta may not be
+ * held exactly. Every such sum is NaN too, so that one comparison tells all odd cases from the usual one.
+ */
+export function usualBaseTimestamp(batch: BatchView): number {
+  const { baseTimestamp } = batch
+  return !batch.isLogAppendTime && Math.abs(baseTimestamp) <= LARGEST_USUAL_TIMESTAMP ? baseTimestamp : Number.NaN
+}
+
+/** Any delta of up to four bytes added to it gives a sum that a number holds exactly. */
+const LARGEST_USUAL_TIMESTAMP = Number.MAX_SAFE_INTEGER - 2 ** 28

@@ -143,7 +143,7 @@ export function readVarint(bytes: Uint8Array, at: number, end: number): number {
 
 /**
  * Zigzag form, as an unsigned number, of a varint or varlong of one to four bytes; -1 for a longer, padded or cut one,
- * which the careful functions then judge. Never throws, so that a hot loop can inline it.
+ * which the careful functions then judge. Never throws, and is in two parts, so that a hot loop can inline the first.
  *
  * Since padded forms are left out, the form's size follows from its value: `zigzagBytes`.
  */
@@ -151,12 +151,24 @@ export function shortZigzag(bytes: Uint8Array, at: number): number {
   const first = bytes[at]!
   if (first < 0x80) return first
   const second = bytes[at + 1]!
-  if (second < 0x80) return second === 0 ? -1 : (first & 0x7f) | (second << 7)
+  return second > 0 && second < 0x80 ? (first & 0x7f) | (second << 7) : threeOrFour(bytes, at)
+}
+
+/** Bytes of what `shortZigzag` gave, which mostly are one or two. */
+export function shortZigzagBytes(zigzag: number): number {
+  if (zigzag < 0x80) return 1
+  return zigzag < 0x4000 ? 2 : zigzagBytes(zigzag)
+}
+
+function threeOrFour(bytes: Uint8Array, at: number): number {
+  const second = bytes[at + 1]!
   const third = bytes[at + 2]!
-  if (third < 0x80) return third === 0 ? -1 : (first & 0x7f) | ((second & 0x7f) << 7) | (third << 14)
+  if (second === 0 || third === 0) return -1
+  const low = (bytes[at]! & 0x7f) | ((second & 0x7f) << 7)
+  if (third < 0x80) return low | (third << 14)
   const fourth = bytes[at + 3]!
   if (fourth >= 0x80 || fourth === 0 || fourth === undefined) return -1
-  return (first & 0x7f) | ((second & 0x7f) << 7) | ((third & 0x7f) << 14) | (fourth << 21)
+  return low | ((third & 0x7f) << 14) | (fourth << 21)
 }
 
 /**

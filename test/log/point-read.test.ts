@@ -18,7 +18,15 @@ import { tempDir } from '../helpers/paths.ts'
 /** Counts reads of `.log` files and the bytes they asked for. */
 class CountingFileSystem extends NodeFileSystem {
   reads = 0
+  readsHere = 0
   bytes = 0
+  onReadSync = (): void => undefined
+
+  clear(): void {
+    this.reads = 0
+    this.readsHere = 0
+    this.bytes = 0
+  }
 
   override async open(path: string, mode: OpenMode, permissions?: number): Promise<FileHandle> {
     return this.#counted(await super.open(path, mode, permissions))
@@ -37,6 +45,10 @@ class CountingFileSystem extends NodeFileSystem {
           return (buffer: Uint8Array, position: number) => {
             this.reads += 1
             this.bytes += buffer.length
+            if (name === 'readSync') {
+              this.readsHere += 1
+              this.onReadSync()
+            }
             return (value as FileHandle['read']).call(target, buffer, position)
           }
         }
@@ -69,6 +81,46 @@ t.test('a lookup by offset is one read of at most two index intervals and two ba
       t.fail(`${fs.reads} reads, ${fs.bytes} bytes for offset ${offset}`)
   }
 })
+
+for (const isSlow of [false, true]) {
+  const where = isSlow ? 'through the pool where that is slow' : 'on the calling thread where that is fast'
+  t.test(`a stream reads each byte about once, ${where}, and lets the event loop turn`, async t => {
+    const dir = await tempDir(t)
+    const writer = await openLog(dir, { config: { durability: 'none' } })
+    const records = numbered(10).map(record => ({ ...record, value: Buffer.alloc(10_000, record.value) }))
+    for (let i = 0; i < 120; i += 1) await writer.append(records, { ownBatch: true })
+    const bytes = writer.segments()[0]?.bytes ?? 0
+    await writer.close()
+    const fs = new CountingFileSystem()
+    const clock = new ManualClock()
+    const shared = sharedParts({ fs, clock })
+    const log = await openLog(dir, { clean: true, recoveryPoint: 1200, config: { durability: 'none' }, shared })
+    t.teardown(() => log.close())
+    await log.read(0, { maxBytes: 1 })
+    fs.clear()
+    fs.onReadSync = () => clock.advance(isSlow ? 10 : 0.1)
+    let turns = 0
+    const turn = (): void => {
+      turns += 1
+      immediate = setImmediate(turn)
+    }
+    let immediate = setImmediate(turn)
+    const scan = log.scan()
+    let seen = 0
+    let pages = 0
+    for (; await scan.fill(); pages += 1) {
+      for (let cursor = scan.next(); cursor !== undefined; cursor = scan.next()) seen += cursor.batch.recordCount
+      clock.advance(1) // that is what decoding takes
+    }
+    clearImmediate(immediate)
+    t.equal(seen, 1200)
+    // A batch of 100 KB that does not fit at the end of a page is read with the next one.
+    t.ok(fs.bytes < bytes * 1.25, `${fs.bytes} bytes read of ${bytes}`)
+    const here = fs.readsHere / fs.reads
+    t.ok(isSlow ? here < 0.4 : here === 1, `${fs.readsHere} of ${fs.reads} reads on the calling thread`)
+    t.ok(turns >= pages / 3, `${turns} turns in ${pages} pages of a millisecond each`)
+  })
+}
 
 t.test('what the writer still holds costs no read at all', async t => {
   const fs = new CountingFileSystem()
