@@ -4,8 +4,10 @@
  * Order of writing (each step durable before the next):
  *
  *     open    lock -> meta.properties if fresh -> side-car says "open" -> marker removed
+ *             or, after a clean close of ours: lock -> marker put aside, which says the same
  *     upkeep  side-car with the new digests -> checkpoints
  *     close   checkpoints -> side-car with the marker's digest -> marker -> side-car says "confirmed" -> unlock
+ *             or, with a marker put aside: checkpoints -> marker put back -> side-car says "confirmed" unless it does
  *
  * Invariants:
  *   D1  The marker is written only by `closeCleanly`, after everything else (clean-shutdown.ts).
@@ -18,8 +20,12 @@ import { isLogError } from '../util/errors.ts'
 import { Turn } from '../util/turn.ts'
 import {
   CLEAN_SHUTDOWN_MARKER,
+  type CleanShutdownMarker,
   formatCleanShutdownMarker,
+  putMarkerAside,
+  putMarkerBack,
   readCleanShutdownMarker,
+  readMarkerAside,
   removeCleanShutdownMarker,
   writeCleanShutdownMarker
 } from './clean-shutdown.ts'
@@ -65,6 +71,8 @@ interface Parts {
   readonly verdict: Verdict
   readonly checkpoints: ReadonlyMap<CheckpointKind, OffsetCheckpoint>
   readonly warnings: string[]
+  /** The side-car that was found need not be written: once its marker is put aside, it says what is so. */
+  readonly saysAll: boolean
 }
 
 export class DataDirectory {
@@ -86,6 +94,11 @@ export class DataDirectory {
   readonly #fs: FileSystem
   readonly #checkpoints: ReadonlyMap<CheckpointKind, OffsetCheckpoint>
   readonly #turn = new Turn()
+  readonly #saysAll: boolean
+  /** Digest of the marker that is put aside. */
+  #aside: string | undefined
+  /** The side-car is what it was when this directory was opened, and says "confirmed". */
+  #isConfirmed = false
   #queuedSave: Promise<void> | undefined
   #queuedCheckpoints: Promise<void> | undefined
 
@@ -103,6 +116,7 @@ export class DataDirectory {
     this.warnings = parts.warnings
     this.#fs = parts.fs
     this.#checkpoints = parts.checkpoints
+    this.#saysAll = parts.saysAll
   }
 
   /**
@@ -154,14 +168,19 @@ export class DataDirectory {
       await this.#writeCheckpoints()
       const marker = formatCleanShutdownMarker(this.topicsFile.brokerEpoch)
       const digest = digestOf(marker)
-      this.topicsFile.marker = { digest, confirmed: false }
-      await this.#writeTopicsFile()
-      await translated('write', join(this.path, CLEAN_SHUTDOWN_MARKER), () =>
-        writeCleanShutdownMarker(this.#fs, this.path, marker, this.#replaceOptions)
-      )
+      await translated('write', join(this.path, CLEAN_SHUTDOWN_MARKER), () => this.#writeMarker(marker, digest))
       this.topicsFile.marker = { digest, confirmed: true }
-      await this.#writeTopicsFile()
+      if (!this.#isConfirmed) await this.#writeTopicsFile()
     })
+  }
+
+  async #writeMarker(marker: Buffer, digest: string): Promise<void> {
+    this.topicsFile.marker = { digest, confirmed: false }
+    // Whatever the side-car says, it names this digest since the marker was found.
+    if (this.#aside === digest) return putMarkerBack(this.#fs, this.path)
+    await this.#writeTopicsFile()
+    await removeCleanShutdownMarker(this.#fs, this.path)
+    await writeCleanShutdownMarker(this.#fs, this.path, marker, this.#replaceOptions)
   }
 
   get #replaceOptions(): ReplaceOptions {
@@ -174,11 +193,18 @@ export class DataDirectory {
       const bytes = formatMetaProperties(createMetaProperties())
       await replaceFile(this.#fs, join(this.path, META_PROPERTIES), bytes, this.#replaceOptions)
     }
+    if (this.#saysAll) {
+      await putMarkerAside(this.#fs, this.path)
+      this.#aside = this.topicsFile.marker?.digest
+      this.#isConfirmed = true
+      return
+    }
     await this.#writeTopicsFile()
     await removeCleanShutdownMarker(this.#fs, this.path)
   }
 
   async #writeTopicsFile(): Promise<void> {
+    this.#isConfirmed = false
     const path = join(this.path, TOPICS_FILE)
     const bytes = formatTopicsFile(this.topicsFile)
     await translated('write', path, () => replaceFile(this.#fs, path, bytes, this.#replaceOptions))
@@ -236,7 +262,7 @@ async function readParts(
   const metaBytes = await readWholeFile(fs, metaPath, META_PROPERTIES_MAX_BYTES)
   const meta = metaBytes === undefined ? undefined : parseMetaProperties(metaBytes, metaPath)
   const found = await readOwnFile(fs, path, { writing: lock !== undefined, warnings })
-  const marker = await readCleanShutdownMarker(fs, path)
+  const { marker, aside } = await readMarkers(fs, path)
   const checkpoints = new Map<CheckpointKind, OffsetCheckpoint>()
   for (const kind of CHECKPOINT_KINDS) checkpoints.set(kind, await OffsetCheckpoint.read(fs, path, kind))
   for (const { warning } of checkpoints.values()) if (warning !== undefined) warnings.push(warning)
@@ -246,11 +272,14 @@ async function readParts(
     topicsFile: found,
     markerDigest,
     markerIsEmpty: marker?.bytes.length === 0,
+    asideDigest: aside === undefined ? undefined : digestOf(aside),
     checkpoints: telltales
   })
   // A directory without a log has nothing that could be unclean, or that anybody could have written to.
   const verdict: Verdict = listing.partitions.length === 0 ? { clean: true, otherEngine: undefined } : judged
   const topicsFile = found ?? emptyTopicsFile()
+  const wasConfirmed = judged.clean && judged.otherEngine === undefined && topicsFile.marker?.confirmed === true
+  const unseenBefore = topicsFile.unseen.size
   const there = new Set(listing.partitions.map(folder => folder.name))
   for (const name of topicsFile.unseen) if (!there.has(name)) topicsFile.unseen.delete(name)
   if (verdict.otherEngine !== undefined) for (const name of there) topicsFile.unseen.add(name)
@@ -259,7 +288,19 @@ async function readParts(
   for (const [name, digest] of telltales) topicsFile.checkpoints.set(name, [digest])
   // A crash of ours takes nothing from what the broker had flushed, so the epoch stays; another engine's takes it away.
   if (marker !== undefined || judged.otherEngine !== undefined) topicsFile.brokerEpoch = marker?.brokerEpoch
-  return { fs, path, lock, holder, listing, attributes, meta, topicsFile, verdict, checkpoints, warnings }
+  const saysAll = wasConfirmed && topicsFile.unseen.size === unseenBefore
+  return { fs, path, lock, holder, listing, attributes, meta, topicsFile, verdict, checkpoints, warnings, saysAll }
+}
+
+/** The marker, or the one that was put aside; twice, for the one may become the other beside a reader. */
+async function readMarkers(
+  fs: FileSystem,
+  path: string
+): Promise<{ readonly marker: CleanShutdownMarker | undefined; readonly aside: Buffer | undefined }> {
+  const marker = await readCleanShutdownMarker(fs, path)
+  if (marker !== undefined) return { marker, aside: undefined }
+  const aside = await readMarkerAside(fs, path)
+  return { marker: aside === undefined ? await readCleanShutdownMarker(fs, path) : undefined, aside }
 }
 
 function telltaleDigests(checkpoints: ReadonlyMap<CheckpointKind, OffsetCheckpoint>): Map<string, string> {

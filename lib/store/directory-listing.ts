@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { DirectoryEntry, FileSystem } from '../fs/file-system.ts'
 import { parsePartitionDirectoryName } from '../segment/file-names.ts'
 import { LogError } from '../util/errors.ts'
-import { CLEAN_SHUTDOWN_MARKER } from './clean-shutdown.ts'
+import { CLEAN_SHUTDOWN_MARKER, MARKER_ASIDE } from './clean-shutdown.ts'
 import { META_PROPERTIES } from './meta-properties.ts'
 import { CHECKPOINT_FILES } from './offset-checkpoints.ts'
 import { PARTITION_METADATA } from './partition-metadata.ts'
@@ -38,6 +38,7 @@ export interface DirectoryListing {
 const KAFKA_FILES: ReadonlySet<string> = new Set([
   META_PROPERTIES,
   CLEAN_SHUTDOWN_MARKER,
+  MARKER_ASIDE,
   TOPICS_FILE,
   'bootstrap.checkpoint',
   ...Object.values(CHECKPOINT_FILES)

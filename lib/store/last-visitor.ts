@@ -9,6 +9,7 @@
  *     side-car says              marker found      verdict
  *     nothing (no side-car)      any               other engine
  *     closed cleanly, digest D   D                 we, clean
+ *     closed cleanly, digest D   D, put aside      we, crashed (clean-shutdown.ts, S4)
  *     closed cleanly, digest D   none              other engine, which crashed or runs
  *     closed cleanly, digest D   another           other engine, clean
  *     opened, marker was D       D                 we, clean: we crashed before it was removed
@@ -25,6 +26,8 @@ export interface FoundFiles {
   /** Digest of the marker; `undefined`: there is none. */
   readonly markerDigest: string | undefined
   readonly markerIsEmpty: boolean
+  /** Digest of the marker that was put aside; `undefined`: there is none. */
+  readonly asideDigest?: string | undefined
   /** Digests of the checkpoints that exist. */
   readonly checkpoints: ReadonlyMap<string, string>
 }
@@ -36,7 +39,8 @@ export interface Verdict {
   readonly otherEngine: string | undefined
 }
 
-export function judgeLastVisitor({ topicsFile, markerDigest, markerIsEmpty, checkpoints }: FoundFiles): Verdict {
+export function judgeLastVisitor(found: FoundFiles): Verdict {
+  const { topicsFile, markerDigest, markerIsEmpty, asideDigest, checkpoints } = found
   const clean = markerDigest !== undefined
   const verdict = (otherEngine: string | undefined): Verdict => ({ clean, otherEngine })
   if (topicsFile === undefined) return verdict('heartwood has not written here before')
@@ -44,7 +48,7 @@ export function judgeLastVisitor({ topicsFile, markerDigest, markerIsEmpty, chec
   if (clean) {
     if (markerIsEmpty) return verdict('the clean-shutdown marker is not ours')
     if (marker?.digest !== markerDigest) return verdict('the clean-shutdown marker is not the one that we wrote')
-  } else if (marker?.confirmed === true) {
+  } else if (marker?.confirmed === true && marker.digest !== asideDigest) {
     return verdict('the marker of our clean shutdown is gone')
   }
   for (const [name, expected] of topicsFile.checkpoints) {

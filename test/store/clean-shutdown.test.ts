@@ -5,7 +5,10 @@ import { nodeFileSystem as fs } from '../../lib/fs/node-file-system.ts'
 import {
   CLEAN_SHUTDOWN_MARKER,
   formatCleanShutdownMarker,
+  putMarkerAside,
+  putMarkerBack,
   readCleanShutdownMarker,
+  readMarkerAside,
   removeCleanShutdownMarker,
   writeCleanShutdownMarker
 } from '../../lib/store/clean-shutdown.ts'
@@ -43,6 +46,22 @@ t.test('written, read, removed; removing none is no error', async t => {
   await writeCleanShutdownMarker(fs, dir, formatCleanShutdownMarker(7n), { permissions: 0o640 })
   t.equal(await readFile(join(dir, CLEAN_SHUTDOWN_MARKER), 'utf8'), '{"version":0,"brokerEpoch":7}')
   await removeCleanShutdownMarker(fs, dir)
+  await removeCleanShutdownMarker(fs, dir)
+  t.same(await readdir(dir), [])
+})
+
+t.test('put aside and back, in one step each; removing takes both', async t => {
+  const dir = await tempDir(t)
+  const marker = formatCleanShutdownMarker(7n)
+  await writeCleanShutdownMarker(fs, dir, marker, { permissions: 0o640 })
+  t.equal(await readMarkerAside(fs, dir), undefined)
+  await putMarkerAside(fs, dir)
+  t.equal(await readCleanShutdownMarker(fs, dir), undefined)
+  t.same(await readMarkerAside(fs, dir), marker)
+  await putMarkerBack(fs, dir)
+  t.same((await readCleanShutdownMarker(fs, dir))?.bytes, marker)
+  await putMarkerAside(fs, dir)
+  await writeCleanShutdownMarker(fs, dir, marker, { permissions: 0o640 })
   await removeCleanShutdownMarker(fs, dir)
   t.same(await readdir(dir), [])
 })

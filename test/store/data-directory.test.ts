@@ -1,10 +1,14 @@
+import { existsSync } from 'node:fs'
 import { chmod, cp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { nodeFileSystem as fs } from '../../lib/fs/node-file-system.ts'
+import { MARKER_ASIDE } from '../../lib/store/clean-shutdown.ts'
 import { DataDirectory } from '../../lib/store/data-directory.ts'
+import { TOPICS_FILE } from '../../lib/store/topics-file.ts'
 import type { HeldLock } from '../../lib/store/types.ts'
 import { fixture, tempDir } from '../helpers/paths.ts'
+import { photograph } from './helpers.ts'
 
 const lock: HeldLock = { kind: 'none', release: async () => undefined }
 const MARKER = '.kafka_cleanshutdown'
@@ -95,6 +99,47 @@ t.test('a crash of ours is told from another engine', async t => {
   await writeFile(join(dir, RECOVERY_POINTS), '0\n1\nplain 0 999\n')
   const fourth = await DataDirectory.open(fs, dir, { lock })
   t.match(fourth.verdict.otherEngine, /recovery-point/)
+})
+
+t.test('after a clean close of ours the marker is put aside and back, and no other file is written', async t => {
+  const dir = await brokersDirectory(t)
+  await (await DataDirectory.open(fs, dir, { lock })).closeCleanly()
+  const closed = await photograph(dir)
+  const second = await DataDirectory.open(fs, dir, { lock })
+  t.notOk(existsSync(join(dir, MARKER)))
+  t.equal((await photograph(dir)).get(`/${TOPICS_FILE}`), closed.get(`/${TOPICS_FILE}`))
+  await second.closeCleanly()
+  t.same(await photograph(dir), closed)
+
+  const crashed = await DataDirectory.open(fs, dir, { lock })
+  const after = await DataDirectory.open(fs, dir, { lock })
+  t.ok(crashed.verdict.clean)
+  t.same(after.verdict, { clean: false, otherEngine: undefined }, 'who put it aside and died was one of us')
+  t.notOk(existsSync(join(dir, MARKER_ASIDE)), 'which the side-car says from now on')
+  await after.closeCleanly()
+
+  // A crash of ours, then a broker that comes and goes: it knows nothing of what lies aside.
+  await DataDirectory.open(fs, dir, { lock })
+  await writeFile(join(dir, MARKER), '{"version":0,"brokerEpoch":999}')
+  const visited = await DataDirectory.open(fs, dir, { lock })
+  t.match(visited.verdict, { clean: true, otherEngine: /marker/ })
+  t.notOk(existsSync(join(dir, MARKER_ASIDE)))
+  await visited.closeCleanly()
+  t.match(await readFile(join(dir, MARKER), 'utf8'), /"brokerEpoch":999/)
+})
+
+t.test('what changes while the marker lies aside is in the side-car before the marker is back', async t => {
+  const dir = await brokersDirectory(t)
+  await (await DataDirectory.open(fs, dir, { lock })).closeCleanly()
+  const second = await DataDirectory.open(fs, dir, { lock })
+  second.checkpoint('recoveryPoint').set('plain-0', 300)
+  await second.closeCleanly()
+  const third = await DataDirectory.open(fs, dir, { lock })
+  t.same(third.verdict, { clean: true, otherEngine: undefined })
+  // As a broker does that starts, and crashes: the side-car must say that the marker was there.
+  await third.closeCleanly()
+  await rm(join(dir, MARKER))
+  t.match((await DataDirectory.open(fs, dir, { lock })).verdict.otherEngine, /marker/)
 })
 
 t.test('a crash between the announcement of a checkpoint and its writing is ours', async t => {

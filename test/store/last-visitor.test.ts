@@ -22,6 +22,8 @@ t.test('the table in the head of last-visitor.ts holds', async t => {
   t.equal(verdict({ topicsFile: undefined, markerDigest: 'X' }), 'other clean')
   t.equal(verdict({ topicsFile: undefined }), 'other unclean')
   t.equal(verdict({ marker: confirmed, markerDigest: 'D' }), 'we clean')
+  t.equal(verdict({ marker: confirmed, asideDigest: 'D' }), 'we unclean')
+  t.equal(verdict({ marker: confirmed, asideDigest: 'X' }), 'other unclean')
   t.equal(verdict({ marker: confirmed }), 'other unclean')
   t.equal(verdict({ marker: confirmed, markerDigest: 'X' }), 'other clean')
   t.equal(verdict({ marker: opened, markerDigest: 'D' }), 'we clean')
