@@ -2,7 +2,7 @@
  * Finds out what of a log's files is good, and decides what shall happen to the rest. Changes nothing.
  *
  * Clean: the indexes are trusted, only what lies behind the last index entry is read, to find the end; nothing is a
- * tail. Not clean: every batch from the recovery point's segment on is checked.
+ * tail. Not clean: every batch from the recovery point's segment on is checked, or from within it (loader-start).
  */
 import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
@@ -15,6 +15,7 @@ import { MiB } from '../util/sizes.ts'
 import type { LeaderEpochs } from './leader-epochs.ts'
 import { lastIndexEntry } from './loader-indexes.ts'
 import { applyBatch, type FoundAbort, producersAt, type ReplayRange } from './loader-producers.ts'
+import { type ScanStart, startWithin } from './loader-start.ts'
 import { compareManifest, type FoundSegment, type Manifest } from './manifest.ts'
 import type { ProducerSnapshots } from './producer-snapshots.ts'
 import type { ProducerStateManager } from './producer-state.ts'
@@ -204,15 +205,16 @@ class UncleanPlan {
     )
     for (const base of bases.slice(0, start)) this.#keep(base, await sizeOf(this.#context, base))
     const first = bases[start] as number
-    this.#next = first
-    const producers = await producersAt(replayRange(this.#context), first)
+    const begin = await startWithin(this.#context, first)
+    this.#next = begin?.baseOffset ?? first
+    const producers = await producersAt(replayRange(this.#context), begin?.closedAt ?? first)
     let dropFrom = bases.length
     for (let index = start; index < bases.length; index += 1) {
       if (index > start && (await this.#isBadJunction(index))) {
         dropFrom = index
         break
       }
-      if (!(await this.#scanSegment(index, producers))) {
+      if (!(await this.#scanSegment(index, producers, index === start ? begin : undefined))) {
         dropFrom = index + 1
         break
       }
@@ -234,22 +236,25 @@ class UncleanPlan {
   }
 
   /** @returns false if the log ends in this segment. */
-  async #scanSegment(index: number, producers: ProducerStateManager): Promise<boolean> {
+  async #scanSegment(index: number, producers: ProducerStateManager, begin: ScanStart | undefined): Promise<boolean> {
     const { fs, dir, clock, bases, epochs, epochAt, watermark, report, indexLimits } = this.#context
     const base = bases[index] as number
     const source = await openForRecovery(fs, logPath(dir, base), { base, watermark, report, clock })
     try {
       const isWatermarked = watermark?.segmentBaseOffset === base && watermark.position > 0
-      const indexes = this.#indexBytes < MAX_PLANNED_INDEX_BYTES ? IndexBuilder.empty(base) : undefined
+      const made = this.#indexBytes < MAX_PLANNED_INDEX_BYTES ? IndexBuilder.empty(base) : undefined
+      const indexes = begin?.indexes ?? made
       const scan = await scanLogFile(source, {
         baseOffset: base,
-        from: 0,
+        from: begin?.position ?? 0,
         to: source.size,
         nextOffset: Math.max(base, this.#next),
         epochAt,
         mark: isWatermarked ? watermark.position : undefined,
         visit: (batch, position) => {
-          const entry = applyBatch(producers, batch)
+          // The snapshot may know of the first ones already.
+          const isNew = batch.baseOffset >= producers.mapEndOffset
+          const entry = isNew ? applyBatch(producers, batch) : undefined
           if (entry !== undefined) this.#aborted.push({ segment: base, entry })
           epochs.assign(batch.leaderEpoch, batch.baseOffset)
           indexes?.add(position, batch.lastOffset, batch.maxTimestamp, indexLimits)

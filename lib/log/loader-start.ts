@@ -1,0 +1,107 @@
+/**
+ * Where the scan of the first segment that is not known to be good may begin: at its start, or further on.
+ *
+ * A clean close syncs the segment and its indexes, and leaves a snapshot of the producers at the log's end; a cut below
+ * that end removes it, durably. So while there is one inside the segment, at or below the recovery point, everything
+ * below it is what it was at that close: batches, leader epochs, index entries (index files grow at their end, or are
+ * replaced in one step). A segment below the recovery point is trusted for the same reasons. What lies above has to be
+ * scanned, from a batch boundary on, and the last index entry below the snapshot knows one.
+ *
+ * In any doubt the scan begins at the start: without a watermark (another engine wrote) or epochs, after a failed sync,
+ * in a compacted log, where transactions were aborted (whose index is made anew from all of the segment), or where an
+ * index is not in order or its entry does not describe what is there.
+ */
+import { join } from 'node:path'
+import type { FileSystem } from '../fs/file-system.ts'
+import { HEADER_BYTES, LENGTH_AT, LOG_OVERHEAD } from '../record/batch-format.ts'
+import { BatchHead } from '../record/batch-head.ts'
+import {
+  LOG_SUFFIX,
+  OFFSET_INDEX_SUFFIX,
+  segmentFileName,
+  TIME_INDEX_SUFFIX,
+  TRANSACTION_INDEX_SUFFIX
+} from '../segment/file-names.ts'
+import { IndexBuilder } from '../segment/index-builder.ts'
+import { OffsetIndex } from '../segment/offset-index.ts'
+import { TimeIndex } from '../segment/time-index.ts'
+import { isLogError } from '../util/errors.ts'
+import { MiB } from '../util/sizes.ts'
+import type { PlanContext } from './loader-plan.ts'
+
+export interface ScanStart {
+  /** Of the first batch to be scanned. */
+  readonly position: number
+  readonly baseOffset: number
+  /** Of the last clean close: the state of the producers as of this offset is in a snapshot. */
+  readonly closedAt: number
+  /** What the files have up to that batch, and of it. */
+  readonly indexes: IndexBuilder
+}
+
+const MAX_INDEX_BYTES = 64 * MiB
+
+/**
+ * @param base - of the segment that holds the recovery point.
+ * @returns `undefined` for its start.
+ * @throws the system's error.
+ */
+export async function startWithin(context: PlanContext, base: number): Promise<ScanStart | undefined> {
+  const { fs, dir, recoveryPoint, watermark, compacted, epochs, snapshotOffsets } = context
+  if (watermark === undefined || watermark.syncFailed || compacted) return undefined
+  if (epochs.epochAt(base) === undefined) return undefined
+  const closedAt = Math.max(...snapshotOffsets.filter(offset => offset <= recoveryPoint))
+  if (closedAt <= base) return undefined
+  const path = (suffix: string): string => join(dir, segmentFileName(base, suffix))
+  if ((await fs.stat(path(TRANSACTION_INDEX_SUFFIX))) !== undefined) return undefined
+  const offsetBytes = await readIndex(fs, path(OFFSET_INDEX_SUFFIX))
+  const timeBytes = await readIndex(fs, path(TIME_INDEX_SUFFIX))
+  if (offsetBytes === undefined || timeBytes === undefined) return undefined
+  try {
+    const offsets = OffsetIndex.parse(offsetBytes, base)
+    const times = TimeIndex.parse(timeBytes, base)
+    const count = offsets.countAtOrBelow(closedAt - 1)
+    if (count === 0) return undefined
+    const position = offsets.positionAt(count - 1)
+    const lastOffset = offsets.offsetAt(count - 1)
+    const batch = await soundBatch(fs, path(LOG_SUFFIX), position)
+    if (batch?.lastOffset !== lastOffset) return undefined
+    offsets.truncateTo(lastOffset + 1)
+    // Behind the entries of this batch and those before it there may be one with which the segment was closed.
+    times.truncateTo(lastOffset + 1)
+    return { position, baseOffset: batch.baseOffset, closedAt, indexes: new IndexBuilder(offsets, times) }
+  } catch (error) {
+    if (isLogError(error, 'CORRUPT_FILE')) return undefined
+    throw error
+  }
+}
+
+async function readIndex(fs: FileSystem, path: string): Promise<Buffer | undefined> {
+  const size = (await fs.stat(path))?.size
+  if (size === undefined || size > MAX_INDEX_BYTES) return undefined
+  const handle = await fs.open(path, 'read')
+  try {
+    const bytes = Buffer.allocUnsafeSlow(size)
+    return bytes.subarray(0, await handle.read(bytes, 0))
+  } finally {
+    await handle.close()
+  }
+}
+
+/** The batch at `position`, if there is one. */
+async function soundBatch(fs: FileSystem, path: string, position: number): Promise<BatchHead | undefined> {
+  const handle = await fs.open(path, 'read')
+  try {
+    const { size } = await handle.stat()
+    const header = Buffer.alloc(HEADER_BYTES)
+    if ((await handle.read(header, position)) < HEADER_BYTES) return undefined
+    const length = header.readInt32BE(LENGTH_AT) + LOG_OVERHEAD
+    if (length < HEADER_BYTES || position + length > size) return undefined
+    const bytes = Buffer.allocUnsafeSlow(length)
+    const head = new BatchHead()
+    head.lieIn(bytes.subarray(0, await handle.read(bytes, position)))
+    return head.take(0) && head.hasRightCrc() ? head : undefined
+  } finally {
+    await handle.close()
+  }
+}
