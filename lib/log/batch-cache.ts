@@ -5,6 +5,9 @@
  * miss no allocation. What is still wanted comes back from the page cache for a few microseconds. Compressed batches
  * lie here decompressed.
  *
+ * A batch gets in when it is looked into for the second time. Where a log is much larger than the cache most batches
+ * are not looked into again before they would go, and to put each in costs a third as much as reading it.
+ *
  * Invariants:
  *   B1  A batch gets here only after its CRC was checked, and is not changed as long as it is found here.
  *   B2  No view of this memory leaves: callers get copies of records.
@@ -14,15 +17,20 @@ import { ATTRIBUTES_AT, COMPRESSION_MASK } from '../record/batch-format.ts'
 import { BatchView } from '../record/batch-view.ts'
 import type { RecordCursor } from '../record/record-cursor.ts'
 import { assert } from '../util/assert.ts'
-import { MiB } from '../util/sizes.ts'
+import { KiB, MiB } from '../util/sizes.ts'
 
 export const DEFAULT_BATCH_CACHE_BYTES = 8 * MiB
 const LEAST_BYTES = 1 * MiB
 const MOST_BYTES = 32 * MiB
+const LEAST_SCRATCH_BYTES = 32 * KiB
 /** Batches held at once, however small they are. */
 const MOST_BATCHES = 8192
 /** One batch takes at most this share: what is larger is not kept. */
 const LARGEST_SHARE = 1 / 8
+/** How many of the batches that were looked into once are remembered. A power of two. */
+const REMEMBERED = 4096
+/** A batch is "looked into again" within as many misses as the cache holds batches of its size, times this. */
+const PATIENCE = 2
 
 interface CachedBatch {
   readonly owner: LogBatches
@@ -36,6 +44,12 @@ export class BatchCache {
   readonly maxBytes: number
   /** Taken when the first batch comes: most programs never read a single record. */
   #memory: Buffer | undefined
+  /** What is read is judged here: memory that is used for each miss is in the processor's cache. */
+  #scratch: Buffer | undefined
+  /** Of batches that were looked into once: base offsets, wherever their hash says, and the misses until then. */
+  #seenBases: Float64Array | undefined
+  #seenAt: Float64Array | undefined
+  #misses = 0
   /** Where the next batch goes. */
   #head = 0
   /** By sequence number modulo their count; those from `#oldest` up to `#next` are held, in the order of the ring. */
@@ -58,23 +72,41 @@ export class BatchCache {
   /** Memory to read a batch into before it is judged: valid until the next call. At most an eighth of the cache. */
   room(bytes: number): Buffer {
     assert(bytes <= this.maxBytes * LARGEST_SHARE, 'one read takes a small share of the cache')
-    const memory = this.#makeRoom(bytes)
-    return memory.subarray(this.#head, this.#head + bytes)
+    if (this.#scratch === undefined || this.#scratch.length < bytes)
+      this.#scratch = Buffer.allocUnsafeSlow(Math.max(LEAST_SCRATCH_BYTES, bytes))
+    return this.#scratch.subarray(0, bytes)
   }
 
   /**
-   * Keeps a batch, if it is not too large.
+   * Keeps a batch, if it is looked into again and is not too large.
    *
-   * @param batch - sound (B1); lies in the last `room`, or anywhere else, where it is copied from.
+   * @param batch - sound (B1); lies in the last `room`, or anywhere else. Copied from there.
    * @returns a cursor over its records, valid until the next call.
    * @throws {LogError} UNSUPPORTED_COMPRESSION_TYPE, INVALID_RECORD, DECOMPRESSION_LIMIT, as `batch.records`.
    */
   keep(owner: LogBatches, batch: BatchView): RecordCursor {
-    const found = owner.find(batch.baseOffset)
+    const { baseOffset } = batch
+    const isPlain = batch.compression === 'none'
+    // To decompress once more costs far more than to keep.
+    if (isPlain && !this.#isSeenAgain(baseOffset, batch.size)) return batch.records({ checkCrc: false })
+    const found = owner.find(baseOffset)
     if (found !== undefined) return found
-    const plain = batch.compression === 'none' ? batch : decompressed(batch)
+    const plain = isPlain ? batch : decompressed(batch)
     const cursor = plain.size > this.maxBytes * LARGEST_SHARE ? undefined : this.#put(owner, plain)
     return cursor ?? plain.records({ checkCrc: false })
+  }
+
+  /** Two batches may share a place, and two logs a base offset: then one gets in late, or early. */
+  #isSeenAgain(baseOffset: number, bytes: number): boolean {
+    this.#seenBases ??= new Float64Array(REMEMBERED).fill(-1)
+    this.#seenAt ??= new Float64Array(REMEMBERED)
+    this.#misses += 1
+    const place = (Math.imul(baseOffset, 0x9e3779b1) >>> 16) & (REMEMBERED - 1)
+    const since = this.#misses - (this.#seenAt[place] as number)
+    const isAgain = this.#seenBases[place] === baseOffset && since * bytes <= PATIENCE * this.maxBytes
+    this.#seenBases[place] = baseOffset
+    this.#seenAt[place] = this.#misses
+    return isAgain
   }
 
   /** @internal For `LogBatches`: the batch of a sequence number that it was given. */

@@ -176,6 +176,18 @@ t.test(
   }
 )
 
+t.test('a batch is cached when it is looked into again soon, and not before', async t => {
+  const { log, fs, batchCache } = await reopened(t, { batches: 300 })
+  const before = batchCache.count
+  for (let offset = 10; offset < 3000; offset += 10) await log.get(offset)
+  t.equal(batchCache.count, before, 'once, nothing of it is kept')
+  for (let offset = 0; offset < 3000; offset += 10) await log.get(offset)
+  t.ok(batchCache.count > 250, `${batchCache.count} of 300 after the second time`)
+  fs.clear()
+  for (let offset = 5; offset < 3000; offset += 10) await log.get(offset)
+  t.ok(fs.reads < 100, `${fs.reads} reads for records of 300 batches`)
+})
+
 t.test('a record that get gave is the caller’s: it stays, and changing it changes nothing', async t => {
   const { log } = await reopened(t, { batches: 20 })
   const record = await log.get(42)
@@ -211,6 +223,10 @@ t.test('what does not fit into the cache is read again, what is compressed lies 
         t.fail(`offset ${offset} gives ${record?.offset} ${record?.value}`)
       if (String(record?.headers[0]?.[1]) !== `${offset - (offset % 10)}`) t.fail(`headers of ${offset}`)
     }
+    // Each is looked into again after a hundred others; what was decompressed is kept from the first time on.
+    const expected = compression === undefined ? [0, 0] : [6, 13]
+    t.ok(batchCache.count >= expected[0]! && batchCache.count <= expected[1]!, `${batchCache.count} of ${expected}`)
+    for (let offset = 0; offset < 1000; offset += 1) await log.get(offset)
     t.ok(batchCache.count > 5 && batchCache.count <= 13, `${batchCache.count} batches of 80 KB in 1 MiB`)
   }
 })
