@@ -171,8 +171,10 @@ export async function tidyFolder(options: TidyOptions): Promise<FolderListing> {
   // Nearly always nothing was interrupted, and the folder is as it was.
   const isChanged = listing.swaps.length + cleaned.length + listing.deleted.length > 0
   if (isChanged) listing = await listFolder(fs, dir)
-  await remove(options, orphans(listing))
-  return orphans(listing).length === 0 ? listing : listFolder(fs, dir)
+  const gone = orphans(listing)
+  if (gone.length === 0) return listing
+  await remove(options, gone)
+  return listFolder(fs, dir)
 }
 
 /** Files that only make sense beside a log which is not there, and unfinished ones. */

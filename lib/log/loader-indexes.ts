@@ -1,8 +1,8 @@
 /** First looks at index files, before anything relies on them. */
-import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
 import { isSystemError } from '../fs/system-errors.ts'
 import {
+  filePath,
   OFFSET_INDEX_SUFFIX,
   segmentFileName,
   TIME_INDEX_SUFFIX,
@@ -38,19 +38,19 @@ export interface IndexDoubts {
  *
  * @param names - what the folder holds.
  */
-export async function doubtIndexes(
+export function doubtIndexes(
   fs: FileSystem,
   dir: string,
   { baseOffset, names }: { baseOffset: number; names: ReadonlySet<string> }
-): Promise<IndexDoubts> {
-  const name = (suffix: string): string => segmentFileName(baseOffset, suffix)
-  const transactions = name(TRANSACTION_INDEX_SUFFIX)
-  return {
-    offsetIndex: !names.has(name(OFFSET_INDEX_SUFFIX)),
-    timeIndex: !names.has(name(TIME_INDEX_SUFFIX)),
-    // A segment in which no transaction was aborted has no such file.
-    transactionIndex: names.has(transactions) && (await doubtTransactionIndex(fs, join(dir, transactions), baseOffset))
-  }
+): IndexDoubts | Promise<IndexDoubts> {
+  const stem = segmentFileName(baseOffset, '')
+  const offsetIndex = !names.has(stem + OFFSET_INDEX_SUFFIX)
+  const timeIndex = !names.has(stem + TIME_INDEX_SUFFIX)
+  const transactions = stem + TRANSACTION_INDEX_SUFFIX
+  // A segment in which no transaction was aborted has no such file.
+  if (!names.has(transactions)) return { offsetIndex, timeIndex, transactionIndex: false }
+  const doubted = doubtTransactionIndex(fs, filePath(dir, transactions), baseOffset)
+  return doubted.then(transactionIndex => ({ offsetIndex, timeIndex, transactionIndex }))
 }
 
 async function doubtTransactionIndex(fs: FileSystem, path: string, baseOffset: number): Promise<boolean> {
@@ -73,7 +73,7 @@ export async function lastIndexEntry(
   dir: string,
   baseOffset: number
 ): Promise<LastEntry | 'none' | 'doubtful'> {
-  const path = join(dir, segmentFileName(baseOffset, OFFSET_INDEX_SUFFIX))
+  const path = filePath(dir, segmentFileName(baseOffset, OFFSET_INDEX_SUFFIX))
   const stat = await fs.stat(path)
   if (stat === undefined || stat.size === 0) return 'none'
   if (stat.size % OFFSET_ENTRY_BYTES !== 0) return 'doubtful'
@@ -95,7 +95,7 @@ export async function isPreallocatedIndex(
   dir: string,
   { baseOffset, indexBytes }: { baseOffset: number; indexBytes: number }
 ): Promise<boolean> {
-  const path = join(dir, segmentFileName(baseOffset, OFFSET_INDEX_SUFFIX))
+  const path = filePath(dir, segmentFileName(baseOffset, OFFSET_INDEX_SUFFIX))
   const stat = await fs.stat(path)
   if (stat === undefined || stat.size < OFFSET_ENTRY_BYTES) return false
   const whole = indexBytes - (indexBytes % OFFSET_ENTRY_BYTES)

@@ -4,10 +4,9 @@
  * Clean: the indexes are trusted, only what lies behind the last index entry is read, to find the end; nothing is a
  * tail. Not clean: every batch from the recovery point's segment on is checked, or from within it (loader-start).
  */
-import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
 import type { BatchHead } from '../record/batch-head.ts'
-import { LOG_SUFFIX, segmentFileName } from '../segment/file-names.ts'
+import { filePath, LOG_SUFFIX, segmentFileName } from '../segment/file-names.ts'
 import { IndexBuilder, type IndexLimits } from '../segment/index-builder.ts'
 import type { Clock } from '../util/clock.ts'
 import { LogError } from '../util/errors.ts'
@@ -470,5 +469,5 @@ async function sizeOf({ fs, dir }: PlanContext, base: number): Promise<number> {
 }
 
 export function logPath(dir: string, base: number): string {
-  return join(dir, segmentFileName(base, LOG_SUFFIX))
+  return filePath(dir, segmentFileName(base, LOG_SUFFIX))
 }

@@ -40,7 +40,9 @@ export async function openSegments(context: SegmentsContext, plan: LoadPlan, seg
     const segment = await Segment.open(env, dir, baseOffset, { readOnly, trustIndexes, validBytes, ...known })
     segments.push(segment)
     const next = isLast ? plan.logEndOffset : (plan.kept[index + 1] as PlannedSegment).baseOffset
-    const doubts = scanned ? ALL_DOUBTS : await doubtIndexes(fs, dir, { baseOffset, names })
+    const doubted = scanned ? ALL_DOUBTS : doubtIndexes(fs, dir, { baseOffset, names })
+    // There may be thousands of segments, and nearly none has anything to wait for.
+    const doubts = doubted instanceof Promise ? await doubted : doubted
     if (indexes !== undefined) segment.replaceIndexes(indexes)
     else if (doubts.offsetIndex || doubts.timeIndex) await rebuildIndexes(segment)
     if (doubts.offsetIndex) report.rebuilt('offset-index', baseOffset)

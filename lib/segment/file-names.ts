@@ -7,6 +7,7 @@
  * Every path that the engine makes from a topic's name or an offset comes from here, so that no name can lead out of
  * the data directory.
  */
+import { join } from 'node:path'
 import { assert } from '../util/assert.ts'
 import { LogError } from '../util/errors.ts'
 
@@ -70,6 +71,21 @@ export function parsePartitionDirectoryName(name: string): { topic: string; part
   if (!PARTITION_NUMBER.test(digits) || whatIsWrongWith(topic) !== undefined) return undefined
   const partition = Number(digits)
   return partition > MAX_PARTITION ? undefined : { topic, partition }
+}
+
+let folderOfLast = ''
+let prefixOfLast = ''
+
+/**
+ * As `join(dir, name)`, for the plain name of a file. Most files of a log are asked for one after the other, and what
+ * costs is to normalize the path of their folder.
+ */
+export function filePath(dir: string, name: string): string {
+  if (dir !== folderOfLast) {
+    prefixOfLast = join(dir, 'x').slice(0, -1)
+    folderOfLast = dir
+  }
+  return prefixOfLast + name
 }
 
 /** @param suffix - with its dot: `.log`, `.index.deleted`. */

@@ -11,12 +11,11 @@
  *
  * The bytes are those of Kafka's LogSegment (format notes 2.1, 3, 4).
  */
-import { join } from 'node:path'
 import { isSystemError, toLogError } from '../fs/system-errors.ts'
 import { assert } from '../util/assert.ts'
 import { LogError } from '../util/errors.ts'
 import { assertFits, MAX_SEGMENT_BYTES } from './batch-fit.ts'
-import { LOG_SUFFIX, segmentFileName } from './file-names.ts'
+import { filePath, LOG_SUFFIX, segmentFileName } from './file-names.ts'
 import { IndexBuilder } from './index-builder.ts'
 import { createLogFile, LogFile } from './log-file.ts'
 import { type NextBatch, rollCause } from './roll-rule.ts'
@@ -60,7 +59,7 @@ export class Segment {
     this.#readOnly = readOnly
     this.#jitter = env.random?.() ?? 0
     this.#suffix = suffix
-    const path = join(dir, segmentFileName(baseOffset, LOG_SUFFIX) + suffix)
+    const path = filePath(dir, segmentFileName(baseOffset, LOG_SUFFIX) + suffix)
     const log = new LogFile(env, path, { size: validBytes, length })
     const indexes = (): SegmentIndexes => this.#indexes
     this.#log = log
@@ -92,10 +91,12 @@ export class Segment {
    *   when it is longer than a segment can be.
    */
   static async open(env: SegmentEnv, dir: string, baseOffset: number, options: OpenSegmentOptions): Promise<Segment> {
-    const path = join(dir, segmentFileName(baseOffset, LOG_SUFFIX) + (options.suffix ?? ''))
-    const length = options.length ?? (await lengthOf(env, path))
+    const path = (): string => filePath(dir, segmentFileName(baseOffset, LOG_SUFFIX) + (options.suffix ?? ''))
+    const length = options.length ?? (await lengthOf(env, path()))
     if (length > MAX_SEGMENT_BYTES) {
-      throw new LogError('CORRUPT_FILE', `${path} has ${length} bytes: more than a segment can have`, { path })
+      throw new LogError('CORRUPT_FILE', `${path()} has ${length} bytes: more than a segment can have`, {
+        path: path()
+      })
     }
     return new Segment(env, dir, baseOffset, length, options)
   }
@@ -107,7 +108,7 @@ export class Segment {
 
   /** Path of the files without `.log`, `.index` and what is on top. */
   get #stem(): string {
-    return join(this.#dir, segmentFileName(this.baseOffset, ''))
+    return filePath(this.#dir, segmentFileName(this.baseOffset, ''))
   }
 
   /** Of the .log file. */

@@ -1,7 +1,9 @@
+import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
 import {
   assertTopicName,
+  filePath,
   MAX_TOPIC_NAME,
   parsePartitionDirectoryName,
   parseSegmentFileName,
@@ -75,3 +77,11 @@ t.test('a segment file is named by twenty digits', async t => {
   t.throws(() => segmentFileName(-1, '.log'))
   t.throws(() => segmentFileName(1.5, '.log'))
 })
+
+t.test(
+  'the path of a file is that of join, whatever the folder looks like and whichever was asked for before',
+  async t => {
+    for (const dir of ['/data/orders-0', '/data/orders-1', '/data//orders-0/', './a/../b', 'plain', '/', ''])
+      for (const name of ['a.log', 'b.index']) t.equal(filePath(dir, name), join(dir, name))
+  }
+)
