@@ -14,22 +14,13 @@ import type { RecordInput } from '../record/record.ts'
 import type { Clock } from '../util/clock.ts'
 import { LogError } from '../util/errors.ts'
 import { validateClientBatch, validateReplicatedBatches } from './append-validator.ts'
-import type { BatchArena, BatchFields } from './batch-arena.ts'
+import type { Accepted, BatchArena } from './batch-arena.ts'
 import type { FlushPolicy } from './flush-policy.ts'
 import type { LogMetrics } from './log-metrics.ts'
 import type { LogState } from './log-state.ts'
-import { checkRecords, codecFor, levelFor } from './record-rules.ts'
+import { checkRecords, codecFor, levelFor, type RecordRules, recordRules } from './record-rules.ts'
 import type { AppendOptions, EndTransactionOptions } from './types.ts'
 import type { Writer } from './writer.ts'
-
-/** What an accepted append got: the basis of its acknowledgement. */
-export interface Accepted {
-  readonly baseOffset: number
-  readonly lastOffset: number
-  /** Largest timestamp, or the log append time; `undefined` when there is none. */
-  readonly timestamp: number | undefined
-  readonly duplicate: boolean
-}
 
 export class Appends {
   readonly #state: LogState
@@ -39,6 +30,8 @@ export class Appends {
   readonly #metrics: LogMetrics
   readonly #clock: Clock
   readonly #name: string
+  /** Of the configuration that the last append met. */
+  #rules: RecordRules
 
   constructor(from: {
     state: LogState
@@ -56,6 +49,7 @@ export class Appends {
     this.#metrics = from.metrics
     this.#clock = from.clock
     this.#name = from.name
+    this.#rules = recordRules(from.state.config)
   }
 
   /** Plain records: shares the open batch where that is allowed. */
@@ -65,7 +59,8 @@ export class Appends {
     if (!Array.isArray(records) || records.length === 0) {
       throw new LogError('INVALID_RECORD', `${this.#name}: an append needs an array of at least one record.`)
     }
-    checkRecords(records, config, now, this.#name)
+    if (this.#rules.config !== config) this.#rules = recordRules(config)
+    checkRecords(records, this.#rules, now, this.#name)
     if (options.transactional === true && options.producerId === undefined) {
       throw new LogError('INVALID_RECORD', `${this.#name}: only a producer has transactions, so give its producerId.`)
     }
@@ -73,32 +68,21 @@ export class Appends {
     if (codec !== 'none' || options.producerId !== undefined) return this.#ownBatch(records, options, codec, now)
     const bound = BatchBuilder.sizeBound(records)
     this.#refuseHopeless(bound)
-    const fields: BatchFields = {
-      baseOffset: this.#state.logEndOffset,
-      leaderEpoch: this.#state.leaderEpoch,
-      timestampType: config.messageTimestampType,
-      now
-    }
+    const { leaderEpoch } = this.#state
+    const timestampType = config.messageTimestampType
     const limit = Math.min(config.maxMessageBytes, config.segmentBytes)
     // Its neighbours must not make a batch too large that is not: it begins another one then.
-    const merges =
-      options.ownBatch !== true && this.#arena.canMerge(bound, fields, Math.min(config.maxMergedBatchBytes, limit))
-    if (!merges) {
+    const mergedLimit = Math.min(config.maxMergedBatchBytes, limit)
+    if (options.ownBatch === true || !this.#arena.canMerge(bound, leaderEpoch, timestampType, mergedLimit)) {
       this.#writer.sealOpen()
-      this.#arena.beginBatch(bound, fields)
+      this.#arena.beginBatch(bound, { baseOffset: this.#state.logEndOffset, leaderEpoch, timestampType, now })
     }
-    const accepted = this.#arena.addRecords(records, limit, size => this.#tooLarge(size))
-    this.#state.epochs.assign(fields.leaderEpoch, accepted.baseOffset)
+    const accepted = this.#arena.addRecords(records, limit, now, this.#tooLargeBatch)
+    this.#state.epochs.assign(leaderEpoch, accepted.baseOffset)
     this.#state.logEndOffset = accepted.lastOffset + 1
     this.#flush.gathered(records.length)
     if (options.ownBatch === true) this.#writer.sealOpen()
-    const timestamp = config.messageTimestampType === 'LogAppendTime' ? now : accepted.timestamp
-    return {
-      baseOffset: accepted.baseOffset,
-      lastOffset: accepted.lastOffset,
-      timestamp: timestamp < 0 ? undefined : timestamp,
-      duplicate: false
-    }
+    return accepted
   }
 
   /** A ready-made batch, as a client sends it. */
@@ -230,6 +214,8 @@ export class Appends {
     const limit = Math.min(config.maxMessageBytes, config.segmentBytes)
     if (bound > 3 * limit + 4096) throw this.#tooLarge(Math.ceil(bound / 3))
   }
+
+  readonly #tooLargeBatch = (size: number): LogError => this.#tooLarge(size)
 
   #tooLarge(size: number): LogError {
     const { maxMessageBytes, segmentBytes } = this.#state.config

@@ -28,10 +28,22 @@ export interface BatchFields {
   readonly now: number
 }
 
-export interface AcceptedRecords {
+/** What an accepted append got: the basis of its acknowledgement. */
+export interface Accepted {
   readonly baseOffset: number
   readonly lastOffset: number
-  readonly timestamp: number
+  /** Largest timestamp, or the log append time; `undefined` when there is none. */
+  readonly timestamp: number | undefined
+  readonly duplicate: boolean
+}
+
+interface OpenBatch {
+  readonly start: number
+  readonly baseOffset: number
+  readonly leaderEpoch: number
+  readonly timestampType: string
+  /** Under LogAppendTime: the time that all records of the batch have, whenever they joined it. */
+  readonly appendTime: number | undefined
 }
 
 export class BatchArena {
@@ -39,7 +51,7 @@ export class BatchArena {
   readonly #tail: Tail
   readonly #builder = new BatchBuilder()
   #chunk: Chunk | undefined
-  #open: { start: number; baseOffset: number; leaderEpoch: number; timestampType: string } | undefined
+  #open: OpenBatch | undefined
   #queue: SealedBatch[] = []
   #queuedBytes = 0
   #filledChunks = 0
@@ -67,12 +79,12 @@ export class BatchArena {
   }
 
   /** True if `records` of at most `bound` bytes may join the open batch under these fields. */
-  canMerge(bound: number, fields: BatchFields, maxMergedBytes: number): boolean {
+  canMerge(bound: number, leaderEpoch: number, timestampType: string, maxMergedBytes: number): boolean {
     const open = this.#open
     return (
       open !== undefined &&
-      open.leaderEpoch === fields.leaderEpoch &&
-      open.timestampType === fields.timestampType &&
+      open.leaderEpoch === leaderEpoch &&
+      open.timestampType === timestampType &&
       this.#builder.position - open.start + bound <= maxMergedBytes &&
       this.#builder.position + bound <= (this.#chunk as Chunk).buffer.length
     )
@@ -82,32 +94,41 @@ export class BatchArena {
    * Adds all records to the open batch, or none.
    *
    * @param bound - `BatchBuilder.sizeBound(records)`; the caller has asked `canMerge`, or calls `beginBatch` first.
+   * @param now - ms: what records without a timestamp are dated with.
    * @param maxBatchBytes - a batch that grew beyond it is undone with `tooLarge(size)`.
    */
   addRecords(
     records: readonly RecordInput[],
     maxBatchBytes: number,
+    now: number,
     tooLarge: (size: number) => Error
-  ): AcceptedRecords {
+  ): Accepted {
     const builder = this.#builder
-    const { baseOffset } = this.#open as { baseOffset: number }
+    const { baseOffset, appendTime } = this.#open as OpenBatch
     const first = builder.recordCount === 0 ? baseOffset : builder.lastOffset + 1
     try {
-      const size = builder.addAll(records, maxBatchBytes)
+      const size = builder.addAll(records, maxBatchBytes, appendTime ?? now)
       if (size > maxBatchBytes) throw tooLarge(size)
     } catch (error) {
       if (builder.recordCount === 0) this.#open = undefined
       throw error
     }
-    return { baseOffset: first, lastOffset: builder.lastOffset, timestamp: builder.maxTimestamp ?? -1 }
+    const timestamp = appendTime ?? builder.maxTimestamp ?? -1
+    return {
+      baseOffset: first,
+      lastOffset: builder.lastOffset,
+      timestamp: timestamp < 0 ? undefined : timestamp,
+      duplicate: false
+    }
   }
 
   /** Opens a batch with room for `bound` bytes. The one open before must have been sealed. */
   beginBatch(bound: number, fields: BatchFields): void {
     const chunk = this.#reserve(bound)
     this.#builder.begin(chunk.buffer, chunk.used, fields)
-    const { baseOffset, leaderEpoch, timestampType } = fields
-    this.#open = { start: chunk.used, baseOffset, leaderEpoch, timestampType }
+    const { baseOffset, leaderEpoch, timestampType, now } = fields
+    const appendTime = timestampType === 'LogAppendTime' ? now : undefined
+    this.#open = { start: chunk.used, baseOffset, leaderEpoch, timestampType, appendTime }
   }
 
   /** Finishes the open batch: its bytes are final from now on. */

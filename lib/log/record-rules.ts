@@ -5,15 +5,34 @@ import { LogError } from '../util/errors.ts'
 import { compressionLevelFor, type LogConfig } from './log-config.ts'
 import type { AppendOptions } from './types.ts'
 
+/** What `checkRecords` goes by, taken out of a configuration once for many appends. */
+export interface RecordRules {
+  readonly config: LogConfig
+  readonly needsKey: boolean
+  /** False where timestamps are the log's own. */
+  readonly checksTime: boolean
+  readonly maxBeforeMs: number
+  readonly maxAfterMs: number
+}
+
+export function recordRules(config: LogConfig): RecordRules {
+  return {
+    config,
+    needsKey: config.cleanupPolicy.includes('compact'),
+    checksTime: config.messageTimestampType === 'CreateTime',
+    maxBeforeMs: config.messageTimestampBeforeMaxMs ?? Number.POSITIVE_INFINITY,
+    maxAfterMs: config.messageTimestampAfterMaxMs ?? Number.POSITIVE_INFINITY
+  }
+}
+
 /**
  * @throws {LogError} INVALID_RECORD for a record without a key on a compacted topic, INVALID_TIMESTAMP for a
  *   timestamp outside `message.timestamp.before.max.ms` and `.after.max.ms`; both name the record's index.
  */
-export function checkRecords(records: readonly RecordInput[], config: LogConfig, now: number, name: string): void {
-  const needsKey = config.cleanupPolicy.includes('compact')
-  const checkTime = config.messageTimestampType === 'CreateTime'
-  const oldest = now - (config.messageTimestampBeforeMaxMs ?? Number.POSITIVE_INFINITY)
-  const newest = now + (config.messageTimestampAfterMaxMs ?? Number.POSITIVE_INFINITY)
+export function checkRecords(records: readonly RecordInput[], rules: RecordRules, now: number, name: string): void {
+  const { needsKey, checksTime } = rules
+  const oldest = now - rules.maxBeforeMs
+  const newest = now + rules.maxAfterMs
   for (let i = 0; i < records.length; i += 1) {
     const record = records[i] as RecordInput
     if (needsKey && (record.key === undefined || record.key === null)) {
@@ -25,7 +44,7 @@ export function checkRecords(records: readonly RecordInput[], config: LogConfig,
     }
     const { timestamp } = record
     if (
-      checkTime &&
+      checksTime &&
       timestamp !== undefined &&
       timestamp !== -1 &&
       (Number(timestamp) < oldest || Number(timestamp) > newest)

@@ -206,11 +206,15 @@ export class BatchBuilder {
    * builder's fields are local variables, which V8 keeps in registers.
    *
    * @param maxBytes - if the batch would become larger than this, nothing is added.
+   * @param now - milliseconds: timestamp of those that bring none, in place of the one that `begin` was given. For a
+   *   batch of CreateTime.
    * @returns the size of the batch with the records, header included.
    * @throws as `add`.
    */
-  addAll(records: readonly RecordInput[], maxBytes: number = MAX_BATCH_BYTES): number {
+  addAll(records: readonly RecordInput[], maxBytes: number = MAX_BATCH_BYTES, now: number = this.#now): number {
     const mark = this.mark()
+    this.#now = now
+    this.#nowDelta = now - this.#shortBase
     let size = Number.NaN // an error takes all of them back, too
     try {
       this.#addEach(records)
