@@ -83,10 +83,18 @@ export class SegmentKeeper {
     await this.#poisoning(() => state.active.seal())
     state.producers.advanceTo(state.logEndOffset)
     await snapshots.take(state.logEndOffset, state.producers)
+    await this.#dropLastClosing()
     if (state.epochs.dirty) await state.epochs.persist()
     await watermark?.settle()
     await fs.syncDirectory(dir)
     state.recoveryPoint = state.logEndOffset
+  }
+
+  /** The snapshot of the closing before this one: nobody asks for it any more, and each closing would leave one. */
+  async #dropLastClosing(): Promise<void> {
+    const { state, snapshots } = this.#parts
+    const isNamed = state.segments.some(({ baseOffset }) => baseOffset === this.#endAtOpening)
+    if (!isNamed && this.#endAtOpening !== state.logEndOffset) await snapshots.delete(this.#endAtOpening)
   }
 
   /** The files are as closing left them: nothing was written, cut or rolled since, nor an index built anew. */

@@ -80,6 +80,20 @@ t.test('after any change closing leaves what the next opening needs', async t =>
   }
 })
 
+t.test('closings leave one snapshot, and those of segments, not one each', async t => {
+  const { dir, folder } = await closedStore(t)
+  const snapshots = async (): Promise<number[]> => {
+    const names = (await readdir(folder)).filter(name => name.endsWith('.snapshot'))
+    return names.map(name => Number.parseInt(name, 10)).sort((a, b) => a - b)
+  }
+  for (let i = 0; i < 3; i += 1) await use(dir, log => log.append([{ value: 'd' }]))
+  t.same(await snapshots(), [6])
+  await use(dir, log => log.roll())
+  t.same(await snapshots(), [6])
+  await use(dir, log => log.append([{ value: 'e' }]))
+  t.same(await snapshots(), [6, 7], 'that of a segment stays')
+})
+
 t.test('what was missing of a clean log is there after the next close', async t => {
   const { dir, folder } = await closedStore(t)
   const snapshot = `${'3'.padStart(20, '0')}.snapshot`
