@@ -58,6 +58,7 @@ export function checkHeaders(bytes: Uint8Array, at: number, end: number): number
 
 /** Decodes the headers that start with their count at `at`, which a cursor has checked. Values are views. */
 export function readHeaders(bytes: Buffer, at: number, end: number): readonly Header[] {
+  if (bytes[at] === 0) return NO_HEADERS // as most records have it
   const count = readVarint(bytes, at, end)
   if (count === 0) return NO_HEADERS
   at = skipVarint(bytes, at, end)

@@ -60,12 +60,12 @@ export class LazyRecord implements LogRecord {
 
   /** A view of the batch's bytes. */
   get key(): Buffer | null {
-    return this.#keyStart < 0 ? null : this.#source.bytes.subarray(this.#keyStart, this.#keyEnd)
+    return this.#source.view(this.#keyStart, this.#keyEnd)
   }
 
   /** A view of the batch's bytes. Null is a tombstone. */
   get value(): Buffer | null {
-    return this.#valueStart < 0 ? null : this.#source.bytes.subarray(this.#valueStart, this.#valueEnd)
+    return this.#source.view(this.#valueStart, this.#valueEnd)
   }
 
   /** Decoded anew each time. */

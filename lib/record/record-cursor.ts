@@ -233,12 +233,12 @@ export class RecordCursor {
 
   /** A view of `bytes`. */
   key(): Buffer | null {
-    return this.#keyStart < 0 ? null : this.bytes.subarray(this.#keyStart, this.#keyEnd)
+    return this.#source.view(this.#keyStart, this.#keyEnd)
   }
 
   /** A view of `bytes`. Null is a tombstone. */
   value(): Buffer | null {
-    return this.#valueStart < 0 ? null : this.bytes.subarray(this.#valueStart, this.#valueEnd)
+    return this.#source.view(this.#valueStart, this.#valueEnd)
   }
 
   headers(): readonly Header[] {

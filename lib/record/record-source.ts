@@ -1,3 +1,4 @@
+import { viewOf } from '../util/buffer-view.ts'
 import { readVarlong, shortZigzag } from '../util/varint.ts'
 import type { BatchView } from './batch-view.ts'
 
@@ -11,6 +12,9 @@ export class RecordSource {
   /** Exclusive bound of the records in `bytes`. */
   readonly end: number
   readonly baseOffset: number
+  /** Where `bytes` lies: asking it each time takes longer than making a view. */
+  readonly #memory: ArrayBufferLike
+  readonly #memoryAt: number
   readonly #baseTimestamp: number
 
   constructor(batch: BatchView, bytes: Buffer, end: number) {
@@ -18,7 +22,14 @@ export class RecordSource {
     this.bytes = bytes
     this.end = end
     this.baseOffset = batch.baseOffset
+    this.#memory = bytes.buffer
+    this.#memoryAt = bytes.byteOffset
     this.#baseTimestamp = usualBaseTimestamp(batch)
+  }
+
+  /** A view of `bytes[start, end)`; null where there is nothing, which is a start of -1. */
+  view(start: number, end: number): Buffer | null {
+    return start < 0 ? null : viewOf(this.#memory, this.#memoryAt + start, end - start)
   }
 
   /** Timestamp, the nearest number, of the record whose timestamp delta lies at `deltaAt`. */
