@@ -7,7 +7,8 @@
  * each of the last 1,000, by a process that may open 1,024 files; `every log ms` is what opening all of up to 100 takes,
  * which a store does not do by itself.
  *
- * What limits it: two syncs of a directory (the clean-shutdown marker goes, durably), the lock, and some forty small
+ * What limits it: code that runs for the first time and is compiled for it, which is two thirds of a first opening; a
+ * sync of the directory (the clean-shutdown marker is put aside, durably), the lock, and some thirty small
  * files read for a log; for many partitions, listing that many folders. Nothing that grows with the bytes of a log.
  * Expect 5 to 15 ms for one log, in a process whose code is not compiled yet, and some 10 us more for each partition.
  */
