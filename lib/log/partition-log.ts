@@ -209,7 +209,12 @@ export class PartitionLog implements AsyncDisposable {
     return new RecordStream(this.#engine, options)
   }
 
-  /** Cursors over the batches, in memory that is used again: see BatchScan. The quickest way through a log. */
+  /**
+   * Cursors over the batches, in memory that is used again: see BatchScan. The quickest way through a log.
+   *
+   * Like every stream it reads on the calling thread as long as such reads prove to be fast, and lets the event loop
+   * turn every 2 ms: a cold read may hold it for as long as the device takes, and sends those after it to the pool.
+   */
   scan(options: StreamOptions = {}): BatchScan {
     this.#engine.assertNotClosed()
     return new BatchScan(this.#engine, options)

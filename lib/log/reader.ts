@@ -226,7 +226,7 @@ export class Reader {
   ): Slice {
     let at = 0
     let start = -1
-    let baseOffset = 0
+    let firstOffset = 0
     let nextOffset = 0
     let wrong: string | undefined
     while (at < bytes.length) {
@@ -237,28 +237,31 @@ export class Reader {
         return { needFrom: position + at, needTo: position + at + scan.need }
       }
       const batch = new BatchView(bytes, at)
-      if (at === 0 && expected !== undefined && batch.lastOffset !== expected)
+      const { baseOffset, lastOffset } = batch
+      if (at === 0 && expected !== undefined && lastOffset !== expected)
         wrong = 'it is not the one that the index names'
-      else if (batch.lastOffset >= offset) {
-        if (batch.baseOffset >= bound) break
+      else if (lastOffset >= offset) {
+        if (baseOffset >= bound) break
         if (start >= 0 && at + batch.size - start > maxBytes) break
-        if (start >= 0 && batch.baseOffset < nextOffset)
-          wrong = `base offset ${batch.baseOffset} after ${nextOffset - 1}`
+        if (start >= 0 && baseOffset < nextOffset) wrong = `base offset ${baseOffset} after ${nextOffset - 1}`
         else if (checkCrc && !batch.isSound()) wrong = 'its CRC does not match'
       }
       if (wrong !== undefined) break
-      if (batch.lastOffset >= offset) {
+      if (lastOffset >= offset) {
         if (start < 0) {
           start = at
-          baseOffset = batch.baseOffset
+          firstOffset = baseOffset
         }
-        nextOffset = batch.lastOffset + 1
+        nextOffset = lastOffset + 1
       }
       at = batch.end
     }
     // What is sound in front of damage is given out first; who goes on reading then meets the damage.
     if (start >= 0)
-      return { found: { bytes: bytes.subarray(start, at), baseOffset, nextOffset, end: position + at }, needFrom: 0 }
+      return {
+        found: { bytes: bytes.subarray(start, at), baseOffset: firstOffset, nextOffset, end: position + at },
+        needFrom: 0
+      }
     if (wrong !== undefined) throw this.#corrupt(segment, position + at, wrong, offset)
     const isEnd = at < bytes.length || position + at >= segment.size
     return isEnd ? { needFrom: 0 } : { needFrom: position + at, needTo: position + at + 1 }
