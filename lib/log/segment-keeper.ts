@@ -119,11 +119,14 @@ export class SegmentKeeper {
   /** Not used for anything that is acknowledged before the directory knows it. */
   async #create(baseOffset: number): Promise<Segment> {
     const { env, dir, fs } = this.#parts
+    let segment: Segment | undefined
     try {
-      const segment = await Segment.create(env, dir, baseOffset)
+      segment = await Segment.create(env, dir, baseOffset)
       await fs.syncDirectory(dir)
       return segment
     } catch (error) {
+      // Its descriptor would be the next attempt's as well, which makes another file of that name.
+      await segment?.close({ clean: false }).catch(() => undefined)
       await this.#removeHalfMade(baseOffset)
       throw error
     }
