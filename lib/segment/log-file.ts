@@ -2,7 +2,13 @@ import type { HandleMode, Lease } from '../fs/handle-cache.ts'
 import { isSystemError, toLogError } from '../fs/system-errors.ts'
 import { writeFully, writeFullySync } from '../fs/write-fully.ts'
 import { LogError } from '../util/errors.ts'
+import { KiB } from '../util/sizes.ts'
 import type { SegmentEnv } from './segment-types.ts'
+
+/** Zeros that are written at a time in front of small writes: some thirty groups of sixty appends. */
+const ZEROS = Buffer.alloc(256 * KiB)
+/** Of a larger write the sync takes longer than the file system's journal does. */
+const LARGEST_SMALL_WRITE = 32 * KiB
 
 /**
  * The .log file of a segment: bytes at its end, bytes from anywhere, syncs.
@@ -24,6 +30,10 @@ export class LogFile {
   #size: number
   /** Bytes that the file system has, preallocated ones included. */
   #length: number
+  /** Up to here the file system has given the file its blocks: what is written there changes content only. */
+  #filled = 0
+  /** `#synced` as of the last zeros. */
+  #syncedAtFill = 0
   #held: Lease | undefined
   /** Counts changes, and those of them that a sync has covered. */
   #changes = 0
@@ -129,6 +139,7 @@ export class LogFile {
     const position = this.#size
     this.#changes += 1
     try {
+      if (position + bytes.length > this.#filled) this.#fill(lease, bytes.length)
       writeFullySync(lease.handle, bytes, position)
     } catch {
       // Whoever comes next must be able to cut off what is there: so he gets the descriptor, and `trim` looks behind us.
@@ -143,11 +154,31 @@ export class LogFile {
     return true
   }
 
+  /**
+   * Writes zeros into preallocated room, in front of a write to it that is small and will be synced: a sync of bytes
+   * that only take the place of others has nothing to wait for in the file system's journal, and takes two thirds of
+   * the time. The room that `preallocate` makes is none yet: it has no blocks.
+   */
+  #fill(lease: Lease, bytes: number): void {
+    const from = Math.max(this.#size, this.#filled)
+    const room = Math.min(ZEROS.length, this.#length - from)
+    const isSynced = this.#synced > this.#syncedAtFill
+    this.#syncedAtFill = this.#synced
+    // Whoever does not sync, or fills the room at once, would write everything twice for nothing.
+    if (!isSynced || bytes > LARGEST_SMALL_WRITE || room < bytes) return
+    try {
+      this.#filled = from + lease.handle.writeSync(room === ZEROS.length ? ZEROS : ZEROS.subarray(0, room), from)
+    } catch {
+      // There were zeros before. What keeps the file system from writing them, the write behind us will tell.
+    }
+  }
+
   /** Half a batch must not stay: the next one would be written over it, and a shorter one leave a rest. */
   async #takeBack(lease: Lease, size: number): Promise<void> {
     try {
       await lease.handle.truncate(size)
       this.#length = size
+      this.#filled = Math.min(this.#filled, size)
     } catch (error) {
       const cause = toLogError(error, 'cut a failed write off', this.#path)
       const message = `${cause.message} This segment takes no more until it is opened anew.`
@@ -212,6 +243,7 @@ export class LogFile {
     }
     this.#size = size
     this.#length = size
+    this.#filled = Math.min(this.#filled, size)
   }
 
   /** Gives the file its full length in advance. The room is zeros, which are no batch. */

@@ -253,6 +253,7 @@ class Run {
         durability: this.#durability,
         segmentBytes: 1200,
         indexIntervalBytes: 100,
+        ...(this.#durability === 'batch' ? { preallocate: true, indexBytes: 4096 } : {}),
         ...(this.#durability === 'interval' || this.#durability === 'buffered'
           ? { flushMessages: 9, flushMs: 1000, flushBytes: 3000 }
           : {})

@@ -5,6 +5,7 @@ import { segmentFileName } from '../../lib/segment/file-names.ts'
 import { OffsetIndex } from '../../lib/segment/offset-index.ts'
 import { Segment } from '../../lib/segment/segment.ts'
 import { TimeIndex } from '../../lib/segment/time-index.ts'
+import { KiB, MiB } from '../../lib/util/sizes.ts'
 import { tempDir } from '../helpers/paths.ts'
 import { batchOf, content, factsOf, memoryEnv, put, segmentEnv } from '../helpers/segments.ts'
 
@@ -478,4 +479,58 @@ t.test('many segments share few descriptors, and unsynced ones keep theirs only 
   t.equal(handles.stats.leased, 0)
   await handles.close()
   t.equal(handles.stats.open, 0)
+})
+
+t.test('small synced writes into preallocated room go to blocks that zeros were written to before', async t => {
+  const made = await memory({ preallocate: true, segmentBytes: 2 * MiB, indexBytes: 1000 })
+  const { fs } = made
+  const [first, second, third] = [batches(2), batches(3, { baseOffset: 6 }), batches(1, { baseOffset: 15 })] as const
+  const segment = await written(made.env, first)
+  for (const folder of ['/', '/data', DIR]) await fs.syncDirectory(folder)
+  const writes: [number, number][] = []
+  fs.onCall = call => {
+    if (call.operation === 'write' && call.path.endsWith('.log')) writes.push([call.position ?? -1, call.length ?? -1])
+  }
+  const append = (bytes: Buffer): boolean => segment.tryWriteSync(bytes, factsOf(bytes, segment.size))
+  t.ok(append(second), 'before the first sync nobody knows that there will be any')
+  t.same(writes.splice(0), [[first.length, second.length]])
+  await segment.datasync()
+  const { size } = segment
+  t.ok(append(third))
+  t.same(writes.splice(0), [
+    [size, 256 * KiB],
+    [size, third.length]
+  ])
+  await segment.datasync()
+  const more = batches(20, { baseOffset: 18 })
+  t.ok(append(more))
+  t.same(writes, [[size + third.length, more.length]])
+  fs.powerCut()
+  const { env } = segmentEnv({ fs, preallocate: true })
+  const crashed = await Segment.open(env, DIR, 0, { readOnly: true, trustIndexes: false })
+  t.match(await crashed.rebuildIndexes(), { validBytes: size + third.length, zerosToEnd: true, nextOffset: 18 })
+})
+
+t.test('zeros that find no space do not keep a batch from being written', async t => {
+  const { env, fs } = await memory({ preallocate: true, segmentBytes: 2 * MiB, indexBytes: 1000 })
+  const [first, second] = [batches(2), batches(3, { baseOffset: 6 })] as const
+  const segment = await written(env, first)
+  await segment.datasync()
+  fs.onCall = call => {
+    if (call.operation === 'write' && call.length === 256 * KiB)
+      throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })
+  }
+  t.ok(segment.tryWriteSync(second, factsOf(second, first.length)))
+  await segment.close({ clean: true })
+  t.ok((await content(fs, file(0, '.log'))).equals(Buffer.concat([first, second])))
+})
+
+t.test('without preallocation no byte is written but batches', async t => {
+  const { env, fs } = await memory()
+  const [first, second] = [batches(2), batches(3, { baseOffset: 6 })] as const
+  const segment = await written(env, first)
+  await segment.datasync()
+  t.ok(segment.tryWriteSync(second, factsOf(second, first.length)))
+  t.equal((await content(fs, file(0, '.log'))).length, first.length + second.length)
+  await segment.close({ clean: true })
 })
