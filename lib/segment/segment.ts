@@ -80,8 +80,7 @@ export class Segment {
       const { preallocate, segmentBytes } = env.config()
       if (preallocate) await segment.#log.preallocate(segmentBytes)
     } catch (error) {
-      // Whoever makes it anew must not be given the descriptor of a file that is removed in between.
-      await segment.close({ clean: false }).catch(() => undefined)
+      await segment.close({ clean: false }).catch(() => undefined) // its descriptors are not the next attempt's
       throw toLogError(error, 'create', segment.path)
     }
     segment.#lookup.startBuilding(IndexBuilder.empty(baseOffset), { rebuilt: false })
