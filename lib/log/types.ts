@@ -97,7 +97,7 @@ export interface StreamOptions {
   readonly isolation?: Isolation
   /** Aborting ends the stream quietly. */
   readonly signal?: AbortSignal
-  /** Bytes read at a time; by default 512 KiB as long as they prove to be in the page cache, else 1 MiB. */
+  /** Bytes read at a time; 1 MiB by default. */
   readonly maxBytes?: number
   readonly checkCrc?: boolean
 }

@@ -44,7 +44,7 @@ export class WarmReads {
   /**
    * Fills `target` as `Segment.read` does, if the file is open; else answers `undefined`.
    *
-   * @param target - at most `LARGEST_WARM_READ` bytes; a page of a stream may have more, up to 1 MiB.
+   * @param target - at most `LARGEST_WARM_READ` bytes; a page of a stream may have more, up to 1.25 MiB.
    * @throws {LogError} as `Segment.read`.
    */
   read(segment: Segment, target: Buffer, position: number): number | undefined {
