@@ -28,7 +28,7 @@ const LEAST_RATIOS: Limits = {
   'durable, 64 writers': 0.52,
   'scan, cursor': 0.5,
   'scan, lazy': 0.6,
-  'scan, eager': 0.1,
+  'scan, eager': 0.6,
   'point read': 0.45,
   recovery: 0.33
 }

@@ -1,5 +1,13 @@
 /** Heartwood as a program uses it: through a store, with default settings but for the durability. */
-import { BatchView, type LogConfig, MiB, type PartitionLog, Store } from '../../lib/index.ts'
+import {
+  BatchView,
+  type LazyRecord,
+  type LogConfig,
+  MiB,
+  type PartitionLog,
+  type RecordCursor,
+  Store
+} from '../../lib/index.ts'
 import type { Appender, Engine, Level, PointReader, ScanKind, Scanner } from './engine.ts'
 import { heartwoodVersion } from './load.ts'
 
@@ -28,48 +36,57 @@ async function appender(directory: string, level: Level): Promise<Appender> {
 
 type Tally = { records: number; bytes: number; sum: number }
 
-async function scanPages(log: PartitionLog, tally: Tally): Promise<void> {
-  for await (const page of log.records().pages()) {
-    for (const record of page) {
-      tally.bytes += record.key!.length + record.value!.length
-      tally.sum += record.offset + record.timestamp
-    }
-    tally.records += page.length
+// What is done with each record stands in functions of its own, as in the bare loop. A loop in the midst of an async
+// function may be thrown back to unoptimised code when the function goes on behind an `await`, and stay there: of
+// eager objects the same process then read a tenth.
+
+function takePage(page: readonly LazyRecord[], tally: Tally): void {
+  for (const record of page) {
+    tally.bytes += record.key!.length + record.value!.length
+    tally.sum += record.offset + record.timestamp
   }
+  tally.records += page.length
+}
+
+async function scanPages(log: PartitionLog, tally: Tally): Promise<void> {
+  for await (const page of log.records().pages()) takePage(page, tally)
+}
+
+function takeByCursor(cursor: RecordCursor, tally: Tally): void {
+  let bytes = 0
+  let sum = 0
+  while (cursor.next()) {
+    sum += cursor.offset + cursor.timestamp
+    bytes += cursor.keyEnd - cursor.keyStart + (cursor.valueEnd - cursor.valueStart)
+  }
+  tally.records += cursor.batch.recordCount
+  tally.bytes += bytes
+  tally.sum += sum
 }
 
 async function scanCursor(log: PartitionLog, tally: Tally): Promise<void> {
   const scan = log.scan()
-  while (await scan.fill()) {
-    for (let cursor = scan.next(); cursor !== undefined; cursor = scan.next()) {
-      let bytes = 0
-      let sum = 0
-      while (cursor.next()) {
-        sum += cursor.offset + cursor.timestamp
-        bytes += cursor.keyEnd - cursor.keyStart + (cursor.valueEnd - cursor.valueStart)
-      }
-      tally.records += cursor.batch.recordCount
-      tally.bytes += bytes
-      tally.sum += sum
+  while (await scan.fill())
+    for (let cursor = scan.next(); cursor !== undefined; cursor = scan.next()) takeByCursor(cursor, tally)
+}
+
+function takeEager(batches: Buffer, tally: Tally): void {
+  for (let at = 0; at < batches.length; ) {
+    const batch = new BatchView(batches, at)
+    const cursor = batch.records({ checkCrc: false })
+    while (cursor.next()) {
+      const record = cursor.toRecord()
+      tally.records += 1
+      tally.bytes += record.key!.length + record.value!.length
+      tally.sum += record.offset + record.timestamp
     }
+    at = batch.end
   }
 }
 
 /** Objects that may be kept, and so in memory that is theirs. The read has checked each batch's CRC. */
 async function scanEager(log: PartitionLog, tally: Tally): Promise<void> {
-  for await (const { batches } of log.batches()) {
-    for (let at = 0; at < batches.length; ) {
-      const batch = new BatchView(batches, at)
-      const cursor = batch.records({ checkCrc: false })
-      while (cursor.next()) {
-        const record = cursor.toRecord()
-        tally.records += 1
-        tally.bytes += record.key!.length + record.value!.length
-        tally.sum += record.offset + record.timestamp
-      }
-      at = batch.end
-    }
-  }
+  for await (const { batches } of log.batches()) takeEager(batches, tally)
 }
 
 const SCANS = { cursor: scanCursor, lazy: scanPages, eager: scanEager }
