@@ -255,7 +255,8 @@ class UncleanPlan {
           const isNew = batch.baseOffset >= producers.mapEndOffset
           const entry = isNew ? applyBatch(producers, batch) : undefined
           if (entry !== undefined) this.#aborted.push({ segment: base, entry })
-          epochs.assign(batch.leaderEpoch, batch.baseOffset)
+          // What is recorded and fits stays: an epoch may have begun below what is scanned, and a later one is to come.
+          if (epochs.epochAt(batch.baseOffset) !== batch.leaderEpoch) epochs.assign(batch.leaderEpoch, batch.baseOffset)
           indexes?.add(position, batch.lastOffset, batch.maxTimestamp, indexLimits)
         }
       })
