@@ -45,6 +45,7 @@ import {
   digestOf,
   emptyTopicsFile,
   formatTopicsFile,
+  NO_CHECKPOINT,
   readTopicsFile,
   TOPICS_FILE,
   type TopicsFile
@@ -234,7 +235,7 @@ export class DataDirectory {
 
   /** Until the next writing, what the file was and what it shall be both count as ours (topics-file.ts, T2). */
   #announce(checkpoint: OffsetCheckpoint, digest: string): void {
-    const before = this.topicsFile.checkpoints.get(checkpoint.name) ?? []
+    const before = this.topicsFile.checkpoints.get(checkpoint.name) ?? [NO_CHECKPOINT]
     this.topicsFile.checkpoints.set(checkpoint.name, [...new Set([digest, ...before])].slice(0, 3))
   }
 }

@@ -18,7 +18,7 @@
  *
  * An empty marker is never ours: Kafka before 3.7 writes it, and two of them look the same.
  */
-import type { TopicsFile } from './topics-file.ts'
+import { NO_CHECKPOINT, type TopicsFile } from './topics-file.ts'
 
 export interface FoundFiles {
   /** Our side-car; `undefined` when there is none that can be read. */
@@ -52,8 +52,8 @@ export function judgeLastVisitor(found: FoundFiles): Verdict {
     return verdict('the marker of our clean shutdown is gone')
   }
   for (const [name, expected] of topicsFile.checkpoints) {
-    const found = checkpoints.get(name)
-    if (found === undefined || !expected.includes(found)) return verdict(`${name} is not the one that we wrote`)
+    if (!expected.includes(checkpoints.get(name) ?? NO_CHECKPOINT))
+      return verdict(`${name} is not the one that we wrote`)
   }
   for (const name of checkpoints.keys()) {
     if (!topicsFile.checkpoints.has(name)) return verdict(`${name} is not ours`)

@@ -13,7 +13,7 @@
  *     unseen       [FOLDER]      partitions whose side-cars predate another engine's visit
  *     marker       { digest, confirmed }                  the clean-shutdown marker that we wrote or found last
  *     brokerEpoch  of the marker found last, which outlives a crash of ours
- *     checkpoints  { FILE: [digest, …] }                  what a checkpoint of ours may look like
+ *     checkpoints  { FILE: [digest, …] }                  what a checkpoint of ours may look like; "none": not there
  *
  * Invariants:
  *   T1  A topic's settings are there before its first folder (`pending`), so that no crash leaves a topic
@@ -35,6 +35,8 @@ import { LogError } from '../util/errors.ts'
 
 export const TOPICS_FILE = 'heartwood-topics'
 export const TOPICS_FILE_VERSION = 1
+/** In the place of a digest: the file may not be there yet. */
+export const NO_CHECKPOINT = 'none'
 /** 10,000 topics with ten settings each have 5 MB. */
 export const TOPICS_FILE_MAX_BYTES = 256 * 1024 * 1024
 

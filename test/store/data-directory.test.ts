@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { chmod, cp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
 import { nodeFileSystem as fs } from '../../lib/fs/node-file-system.ts'
 import { MARKER_ASIDE } from '../../lib/store/clean-shutdown.ts'
 import { DataDirectory } from '../../lib/store/data-directory.ts'
@@ -151,6 +152,25 @@ t.test('a crash between the announcement of a checkpoint and its writing is ours
   await writeFile(join(dir, RECOVERY_POINTS), before)
   const second = await DataDirectory.open(fs, dir, { lock })
   t.equal(second.verdict.otherEngine, undefined)
+})
+
+t.test('so is one in front of the very first writing of a checkpoint, which is not there then', async t => {
+  const fs = new MemoryFileSystem()
+  await fs.makeDirectory('/data')
+  for (const folder of ['/data/t-0', '/data/t-1']) await fs.makeDirectory(folder)
+  await (await DataDirectory.open(fs, '/data', { lock })).closeCleanly()
+  const first = await DataDirectory.open(fs, '/data', { lock })
+  t.equal(first.verdict.otherEngine, undefined)
+  first.checkpoint('recoveryPoint').set('t-0', 300)
+  fs.onCall = ({ path }) => {
+    if (path.includes(RECOVERY_POINTS)) throw Object.assign(new Error('EIO: power is gone'), { code: 'EIO' })
+  }
+  await t.rejects(first.saveCheckpoints())
+  fs.onCall = undefined
+  const second = await DataDirectory.open(fs, '/data', { lock })
+  t.same(second.verdict, { clean: false, otherEngine: undefined })
+  second.checkpoint('recoveryPoint').set('t-0', 300)
+  await second.saveCheckpoints()
 })
 
 t.test('a damaged side-car is set aside, with a warning, and all else goes on', async t => {
