@@ -202,6 +202,8 @@ export class SegmentKeeper {
       state.logStartOffset = Math.min(state.logStartOffset, offset)
       await this.#endAt(offset, await producersAt({ ...this.#parts, bases, report }, offset))
     })
+    // The batch that went held the log start too. Files that end below it look like those of a log that lost its end.
+    if (endOf(keep) < state.logStartOffset) await this.startAt(offset)
   }
 
   /** Empties the log: it goes on at `offset`, as a follower does whose leader has nothing older. */
