@@ -21,6 +21,7 @@ import { Appends } from './appends.ts'
 import { type Accepted, BatchArena } from './batch-arena.ts'
 import { isOvertaken } from './file-follower.ts'
 import { FlushPolicy } from './flush-policy.ts'
+import { Linger } from './linger.ts'
 import type { LogConfig } from './log-config.ts'
 import { LogMetrics, type LogStats } from './log-metrics.ts'
 import { type LogState, notWritable } from './log-state.ts'
@@ -58,6 +59,7 @@ export class LogEngine implements StreamSource {
   readonly #appends: Appends
   readonly #gate: AppendGate
   #scheduled = false
+  readonly #linger = new Linger()
   /** The drain that is scheduled writes what thresholds would hold back. */
   #forced = false
   #watchesForIdle = false
@@ -326,8 +328,14 @@ export class LogEngine implements StreamSource {
     if (this.#scheduled || this.parts.readOnly) return
     this.#forced = force
     this.#scheduled = true
+    this.#linger.begin()
     // A microtask, without the bookkeeping of `queueMicrotask`.
-    SETTLED.then(force ? this.#drainInTurn : this.#drainHere)
+    SETTLED.then(force ? this.#drainInTurn : this.#drainWhenQuiet)
+  }
+
+  readonly #drainWhenQuiet = (): void => {
+    if (this.#linger.isOver(this.state.logEndOffset, this.#arena.unwrittenBytes)) this.#drainHere()
+    else SETTLED.then(this.#drainWhenQuiet)
   }
 
   /** What is small is written at once, if nothing of this log is under way. */
