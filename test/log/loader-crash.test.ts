@@ -4,6 +4,8 @@ import type { FileSystemCall, MemoryFileSystem } from '../../lib/fs/memory-file-
 import type { LoadOptions } from '../../lib/log/loader-types.ts'
 import { logConfig } from '../../lib/log/log-config.ts'
 import { formatManifest } from '../../lib/log/manifest.ts'
+import { formatProducerSnapshot } from '../../lib/log/producer-snapshot.ts'
+import { IndexBuilder } from '../../lib/segment/index-builder.ts'
 import { closeLoaded, load } from '../helpers/loading.ts'
 import {
   batch,
@@ -38,6 +40,7 @@ const zeros = Buffer.alloc(3000)
 /** What Kafka leaves of an index when it is killed. */
 const smallIndexes = logConfig({ indexBytes: 4096 })
 const preallocated = Buffer.alloc(4096)
+const everyBatchIndexed = logConfig({ indexIntervalBytes: 0 })
 
 const SCENARIOS: readonly Scenario[] = [
   {
@@ -138,6 +141,28 @@ const SCENARIOS: readonly Scenario[] = [
         'heartwood-manifest': formatManifest({ segments })
       })
       await putWatermark(fs, markBehind(5, open))
+      return fs
+    }
+  },
+  {
+    name: 'a log that was closed within its segment, opened again and killed',
+    options: { recoveryPoint: 8, config: everyBatchIndexed },
+    async build() {
+      const written = batches(0, 11, { valueBytes: 300 })
+      const builder = IndexBuilder.empty(0)
+      let position = 0
+      for (const [offset, bytes] of written.slice(0, 8).entries()) {
+        builder.add(position, offset, 1_700_000_000_000 + offset, everyBatchIndexed)
+        position += bytes.length
+      }
+      const fs = await memoryFolder({
+        [file(0)]: Buffer.concat([...written, torn]),
+        [file(0, '.index')]: builder.offsets.bytes(0),
+        [file(0, '.timeindex')]: builder.times.bytes(0),
+        [file(8, '.snapshot')]: formatProducerSnapshot([]),
+        'leader-epoch-checkpoint': '0\n1\n0 0\n'
+      })
+      await putWatermark(fs, markBehind(0, written.slice(0, 9)))
       return fs
     }
   },
