@@ -18,8 +18,8 @@ import { type ScanStart, startWithin } from './loader-start.ts'
 import { compareManifest, type FoundSegment, type Manifest } from './manifest.ts'
 import type { ProducerSnapshots } from './producer-snapshots.ts'
 import type { ProducerStateManager } from './producer-state.ts'
-import { findSoundBatch, searchFrom } from './recovery-damage.ts'
-import { openForRecovery } from './recovery-device.ts'
+import { findSoundBatch, isZerosBetween, searchFrom } from './recovery-damage.ts'
+import { openForRecovery, type RecoverySource } from './recovery-device.ts'
 import type { ReportBuilder } from './recovery-report.ts'
 import { type Damage, type ScanOutcome, scanLogFile } from './recovery-scan.ts'
 import type { Watermark } from './watermark-file.ts'
@@ -263,7 +263,8 @@ class UncleanPlan {
       count(this.#context, scan)
       this.#noteGaps(base, scan)
       this.#refuseGap(base, scan)
-      if (scan.damage !== undefined) await this.#assertTail(index, scan, scan.damage)
+      const isWhole = scan.damage === undefined || (await this.#isRoom(index, scan, source))
+      if (scan.damage !== undefined && !isWhole) await this.#assertTail(index, scan, scan.damage)
       if (watermark !== undefined && isWatermarked && (index === bases.length - 1 || !this.#context.compacted)) {
         checkReached(this.#context, { segment: base, scan, watermark })
       }
@@ -271,7 +272,7 @@ class UncleanPlan {
       this.#lastCrc = scan.lastCrc
       indexes?.finish()
       this.#keep(base, source.size, { validBytes: scan.soundEnd, indexes })
-      return scan.damage === undefined
+      return isWhole
     } finally {
       await source.close()
     }
@@ -319,6 +320,12 @@ class UncleanPlan {
       if (found !== undefined) throw this.#corrupt(index - 1, next, damage, found)
     }
     return true
+  }
+
+  /** Whether what ends the scan is preallocated room that was not given back yet: the next segment goes on here. */
+  async #isRoom(index: number, { damage, nextOffset }: ScanOutcome, source: RecoverySource): Promise<boolean> {
+    if (damage?.kind !== 'zeros' || this.#context.bases[index + 1] !== nextOffset) return false
+    return isZerosBetween(source, damage.position, source.size)
   }
 
   /** @throws {LogError} CORRUPT_LOG unless the damage is the end of what a crash left. */

@@ -52,6 +52,12 @@ export async function cutTail(context: CutContext, plan: CutPlan): Promise<void>
   await removeSegments(context, plan.dropped)
   if (last !== undefined && cutBytes > 0)
     await cutFile(context.fs, logPath(context.dir, last.baseOffset), last.validBytes)
+  for (const { baseOffset, fileBytes, validBytes } of plan.kept.slice(0, -1)) {
+    if (validBytes === fileBytes) continue
+    // Zeros: preallocated room of a segment that is full.
+    await cutFile(context.fs, logPath(context.dir, baseOffset), validBytes)
+    report.zeroBytesDropped += fileBytes - validBytes
+  }
   const bytes = plan.dropped.reduce((sum, segment) => sum + segment.fileBytes, cutBytes)
   if (last === undefined || (bytes === 0 && plan.dropped.length === 0)) return
   report.truncatedBytes += bytes

@@ -124,12 +124,7 @@ class Search {
 
   /** True if nothing but zeros lies from `position` on. */
   async #isEnd(position: number): Promise<boolean> {
-    const { to } = this.#options
-    for (let at = position; at < to; at += WINDOW_BYTES) {
-      const bytes = await this.#readAll(at, Math.min(WINDOW_BYTES, to - at))
-      if (bytes === undefined || !isZeros(bytes)) return false
-    }
-    return true
+    return isZerosBetween(this.#source, position, this.#options.to)
   }
 
   async #readAll(position: number, length: number): Promise<Buffer | undefined> {
@@ -146,6 +141,16 @@ function nextMagic(bytes: Buffer, from: number, last: number): number {
   const at = bytes.indexOf(2, from + MAGIC_AT)
   const start = at - MAGIC_AT
   return at < 0 || start > last ? -1 : start
+}
+
+/** True if there are bytes up to `to`, and all of them are zeros. */
+export async function isZerosBetween(source: ByteSource, from: number, to: number): Promise<boolean> {
+  const window = Buffer.allocUnsafeSlow(Math.max(0, Math.min(WINDOW_BYTES, to - from)))
+  for (let at = from; at < to; at += window.length) {
+    const wanted = window.subarray(0, Math.min(window.length, to - at))
+    if ((await source.read(wanted, at)) !== wanted.length || !isZeros(wanted)) return false
+  }
+  return true
 }
 
 const ZEROS = Buffer.alloc(64 * 1024)

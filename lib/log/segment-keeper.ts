@@ -60,6 +60,8 @@ export class SegmentKeeper {
     // Made durable with the segment that it closes, off the way of the append.
     await this.#parts.snapshots.take(baseOffset, state.producers, { sync: false })
     if (endOf(old) < baseOffset) await this.#settleGap(baseOffset)
+    // Before there is anything behind it: Kafka's recovery takes zeros for the end of the log, and deletes what follows.
+    await old.trim()
     const next = await this.#create(baseOffset)
     old.nextOffset = baseOffset
     state.segments = [...state.segments, next]

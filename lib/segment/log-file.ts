@@ -347,3 +347,13 @@ export async function createLogFile({ fs, permissions, owner }: SegmentEnv, path
     await handle.close()
   }
 }
+
+/** @throws {LogError} STORAGE_FAILED if it is missing, UNSAFE_PATH if it is no file. */
+export async function lengthOf({ fs }: SegmentEnv, path: string): Promise<number> {
+  const stat = await fs.stat(path).catch(error => {
+    throw toLogError(error, 'open', path)
+  })
+  if (stat === undefined) throw new LogError('STORAGE_FAILED', `${path} is missing`, { path, system: 'ENOENT' })
+  if (stat.kind !== 'file') throw new LogError('UNSAFE_PATH', `${path} is no regular file`, { path, kind: stat.kind })
+  return stat.size
+}

@@ -17,7 +17,7 @@ import { LogError } from '../util/errors.ts'
 import { assertFits, MAX_SEGMENT_BYTES } from './batch-fit.ts'
 import { filePath, LOG_SUFFIX, segmentFileName } from './file-names.ts'
 import { IndexBuilder } from './index-builder.ts'
-import { createLogFile, LogFile } from './log-file.ts'
+import { createLogFile, LogFile, lengthOf } from './log-file.ts'
 import { type NextBatch, rollCause } from './roll-rule.ts'
 import { SegmentIndexes } from './segment-indexes.ts'
 import { SegmentLookup } from './segment-lookup.ts'
@@ -251,6 +251,11 @@ export class Segment {
     this.#assertWritable()
     await this.#log.sync()
     await this.#syncIndexes({ trim: false })
+  }
+
+  /** Gives preallocated room back. Not synced. */
+  trim(): Promise<void> {
+    return this.#log.trim()
   }
 
   /**
@@ -487,13 +492,4 @@ export class Segment {
     assert(!this.#deleted, 'a removed segment is not written to')
     assert(!this.#writing, 'G4: one change at a time')
   }
-}
-
-async function lengthOf({ fs }: SegmentEnv, path: string): Promise<number> {
-  const stat = await fs.stat(path).catch(error => {
-    throw toLogError(error, 'open', path)
-  })
-  if (stat === undefined) throw new LogError('STORAGE_FAILED', `${path} is missing`, { path, system: 'ENOENT' })
-  if (stat.kind !== 'file') throw new LogError('UNSAFE_PATH', `${path} is no regular file`, { path, kind: stat.kind })
-  return stat.size
 }
