@@ -50,7 +50,9 @@ for (const readOnly of [false, true]) {
         await valuesOf(again.records()),
         numbered(15).map(({ value }) => value)
       )
-      t.equal(again.recovery.truncatedBytes, 0)
+      const { zeroBytesDropped, quarantined } = again.recovery
+      if (!readOnly) t.ok(zeroBytesDropped >= ROOM - valid, `${zeroBytesDropped} zeros given back`)
+      t.equal(quarantined, undefined)
       await again.close()
       t.equal(await lengthOf(fs), readOnly ? ROOM : valid, 'Kafka would take it for the end of the log')
     }
