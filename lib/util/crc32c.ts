@@ -78,7 +78,7 @@ function makeNative(): Crc32c | undefined {
   return (bytes, start, end) =>
     start === 0 && end === bytes.length
       ? crc32c(bytes)
-      : crc32c(new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start))
+      : crc32c(new Uint8Array(bytes.buffer, bytes.byteOffset + start, Math.min(end, bytes.length) - start))
 }
 
 /** The check value of the catalogue of CRCs: what every implementation answers for these nine bytes. */
