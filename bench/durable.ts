@@ -26,6 +26,9 @@ const TOGETHER = ['lmdb', 'better-sqlite3-group', 'classic-level', 'event-storag
 /** For rows on which no goal hangs. */
 const FEWER_ROUNDS = 3
 
+/** The topic's setting that whoever needs this speed would choose: see engines/heartwood-preallocate.ts. */
+const PREALLOCATED = 'heartwood-preallocate'
+
 function row(writers: number, rivals: readonly string[], goals: readonly Goal[] = []): Row {
   const shape = { keyBytes: 10, valueBytes: 90 }
   const params: AppendParams = { shape, size: 1, inFlight: writers, records: ENOUGH, milliseconds: MEASURED_MS }
@@ -34,7 +37,7 @@ function row(writers: number, rivals: readonly string[], goals: readonly Goal[] 
     title: writers === 1 ? 'one writer' : `${writers} writers`,
     unit: 'acks/s',
     better: 'more',
-    contestants: ['heartwood', 'ceiling', 'ceiling-sync', ...rivals],
+    contestants: ['heartwood', PREALLOCATED, 'ceiling', 'ceiling-sync', ...rivals],
     goals,
     warmBytes: 32 * 1024 * 1024,
     params: { ...rowParams(params), ...(goals.length > 0 ? {} : { rounds: FEWER_ROUNDS }) }
@@ -44,7 +47,9 @@ function row(writers: number, rivals: readonly string[], goals: readonly Goal[] 
 function goals(timesLmdb: number): Goal[] {
   return [
     { name: 'P4', against: 'lmdb', limit: timesLmdb },
-    { name: 'P4', against: 'ceiling', limit: 0.85 }
+    { name: 'P4', against: 'ceiling', limit: 0.85 },
+    { name: 'P4', of: PREALLOCATED, against: 'lmdb', limit: timesLmdb },
+    { name: 'P4', of: PREALLOCATED, against: 'ceiling', limit: 0.85 }
   ]
 }
 

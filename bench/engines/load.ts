@@ -17,6 +17,7 @@ interface EngineModule {
 /** Imported on demand: a measurement loads the code of its own contestant only. */
 const MODULES: Readonly<Record<string, () => Promise<EngineModule>>> = {
   heartwood: () => import('./heartwood.ts'),
+  'heartwood-preallocate': () => import('./heartwood-preallocate.ts'),
   ceiling: () => import('./ceiling.ts'),
   'ceiling-sync': () => import('./ceiling-sync.ts'),
   lmdb: () => import('./lmdb.ts'),
