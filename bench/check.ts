@@ -18,26 +18,26 @@ import { type CheckKind, checkLine, type Limits, limitsText, meets, unmatched } 
 import { summarize } from './harness/statistics.ts'
 
 /**
- * Rate of the engine by that of the bare loop, at least: below the least of four runs, one of them beside other work,
- * and not so far below the others that a twofold loss could hide.
+ * Rate of the engine by that of the bare loop, at least: a quarter or so below what was reached on a quiet machine, so
+ * that other work beside it is no failure and a twofold loss cannot hide.
  */
 const LEAST_RATIOS: Limits = {
-  'append 100B x1000': 0.3,
-  'append 100B x1': 0.3,
-  'append 1KiB x100': 0.36,
-  'durable, 64 writers': 0.52,
-  'scan, cursor': 0.5,
-  'scan, lazy': 0.6,
-  'scan, eager': 0.6,
-  'point read': 0.45,
-  recovery: 0.33
+  'append 100B x1000': 0.36,
+  'append 100B x1': 0.42,
+  'append 1KiB x100': 0.46,
+  'durable, 64 writers': 0.58,
+  'scan, cursor': 0.52,
+  'scan, lazy': 0.74,
+  'scan, eager': 0.8,
+  'point read': 0.49,
+  recovery: 0.48
 }
 
 /** At most: 20 % above what was reached. */
 const MOST_COUNTS: Limits = {
-  'heap bytes a record, append x1000': 11,
-  'heap bytes an append of one record': 3900,
-  'heap bytes a record, cursor': 1.9,
+  'heap bytes a record, append x1000': 5,
+  'heap bytes an append of one record': 2500,
+  'heap bytes a record, cursor': 1.7,
   'heap bytes a record, lazy': 140,
   'calls a MB written, append x1000': 13,
   'calls a MB written, append x10, 64 at a time': 23,
