@@ -2,14 +2,10 @@
  * Heartwood as whoever makes small appends durable would configure the topic: with Kafka's `preallocate`. The file has
  * its length and, in front of the writes, its blocks, so that a sync waits for no journal.
  */
-import { MiB, Store } from '../../lib/index.ts'
+import { Store } from '../../lib/index.ts'
 import type { Appender, Engine, Level } from './engine.ts'
-import { DURABILITY } from './heartwood.ts'
+import { appenderOf, DURABILITY, MAX_MESSAGE_BYTES, TOPIC } from './heartwood.ts'
 import { heartwoodVersion } from './load.ts'
-
-const TOPIC = 'bench'
-/** As of `heartwood`: a limit and no more. */
-const MAX_MESSAGE_BYTES = 16 * MiB
 
 async function appender(directory: string, level: Level): Promise<Appender> {
   const store = await Store.open(directory)
@@ -20,11 +16,7 @@ async function appender(directory: string, level: Level): Promise<Appender> {
   }
   // Stated with the topic, so that its first segment has it, too.
   await store.createTopic(TOPIC, { configs })
-  const log = await store.openLog(TOPIC, 0)
-  return {
-    append: records => log.append(records) as Promise<unknown> as Promise<void>,
-    close: () => store.close()
-  }
+  return appenderOf(store, await store.openLog(TOPIC, 0))
 }
 
 export const engine: Engine = {

@@ -11,10 +11,10 @@ import {
 import type { Appender, Engine, Level, PointReader, ScanKind, Scanner } from './engine.ts'
 import { heartwoodVersion } from './load.ts'
 
-const TOPIC = 'bench'
+export const TOPIC = 'bench'
 export const DURABILITY = { written: 'none', synced: 'batch' } as const
 /** A limit and no more: an append of 10,000 records of 100 B is above the default, which is Kafka's. */
-const MAX_MESSAGE_BYTES = 16 * MiB
+export const MAX_MESSAGE_BYTES = 16 * MiB
 
 /** The log of the benchmark in `directory`, created on first use. */
 export async function openBenchLog(
@@ -27,6 +27,10 @@ export async function openBenchLog(
 
 async function appender(directory: string, level: Level): Promise<Appender> {
   const { store, log } = await openBenchLog(directory, { durability: DURABILITY[level] })
+  return appenderOf(store, log)
+}
+
+export function appenderOf(store: Store, log: PartitionLog): Appender {
   return {
     // The acknowledgement says more than `void`; nobody here needs it.
     append: records => log.append(records) as Promise<unknown> as Promise<void>,

@@ -154,11 +154,6 @@ export class BatchArena {
     })
   }
 
-  /** Gives up the open batch, which must hold no accepted record. */
-  abandonOpen(): void {
-    this.#open = undefined
-  }
-
   /**
    * Takes a whole batch in, copying it; `prepare` sets what the log assigns, on the copy. Nothing is queued yet: the
    * caller checks the producer's state on `view` and then calls `commit`.

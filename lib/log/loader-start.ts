@@ -13,6 +13,7 @@
  */
 import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
+import { readWholeFile } from '../fs/replace-file.ts'
 import { HEADER_BYTES, LENGTH_AT, LOG_OVERHEAD } from '../record/batch-format.ts'
 import { BatchHead } from '../record/batch-head.ts'
 import {
@@ -54,10 +55,10 @@ export async function startWithin(context: PlanContext, base: number): Promise<S
   if (closedAt <= base) return undefined
   const path = (suffix: string): string => join(dir, segmentFileName(base, suffix))
   if ((await fs.stat(path(TRANSACTION_INDEX_SUFFIX))) !== undefined) return undefined
-  const offsetBytes = await readIndex(fs, path(OFFSET_INDEX_SUFFIX))
-  const timeBytes = await readIndex(fs, path(TIME_INDEX_SUFFIX))
-  if (offsetBytes === undefined || timeBytes === undefined) return undefined
   try {
+    const offsetBytes = await readWholeFile(fs, path(OFFSET_INDEX_SUFFIX), MAX_INDEX_BYTES)
+    const timeBytes = await readWholeFile(fs, path(TIME_INDEX_SUFFIX), MAX_INDEX_BYTES)
+    if (offsetBytes === undefined || timeBytes === undefined) return undefined
     const offsets = OffsetIndex.parse(offsetBytes, base)
     const times = TimeIndex.parse(timeBytes, base)
     const count = offsets.countAtOrBelow(closedAt - 1)
@@ -73,18 +74,6 @@ export async function startWithin(context: PlanContext, base: number): Promise<S
   } catch (error) {
     if (isLogError(error, 'CORRUPT_FILE')) return undefined
     throw error
-  }
-}
-
-async function readIndex(fs: FileSystem, path: string): Promise<Buffer | undefined> {
-  const size = (await fs.stat(path))?.size
-  if (size === undefined || size > MAX_INDEX_BYTES) return undefined
-  const handle = await fs.open(path, 'read')
-  try {
-    const bytes = Buffer.allocUnsafeSlow(size)
-    return bytes.subarray(0, await handle.read(bytes, 0))
-  } finally {
-    await handle.close()
   }
 }
 
