@@ -54,10 +54,9 @@ export class PointReader {
         return this.#getCarefully(offset, options)
       }
       metrics.pointReads += 1
-      const { batch } = cursor
-      if (batch.isControl || !cursor.seek(offset)) return NOTHING
+      if (cursor.isControl || !cursor.seek(offset)) return NOTHING
       const record = cursor.copy()
-      if (isolation === 'read_committed' && batch.isTransactional) return this.#ifCommitted(record, options)
+      if (isolation === 'read_committed' && cursor.isTransactional) return this.#ifCommitted(record, options)
       return Promise.resolve(record)
     } catch (error) {
       return Promise.reject(error)

@@ -30,6 +30,9 @@ export class RecordCursor {
   readonly batch: BatchView
   /** The bytes that hold the records: the batch's own, or what they were decompressed to. */
   readonly bytes: Buffer
+  /** Of the batch, as the cursor found them: its header may have left the processor's cache since. */
+  readonly isControl: boolean
+  readonly isTransactional: boolean
   /** Made when somebody takes a record along: see `#source`. */
   #madeSource: RecordSource | undefined
   readonly #baseOffset: number
@@ -64,6 +67,8 @@ export class RecordCursor {
     const { bytes, start, end } = recordsSection(batch, options)
     this.batch = batch
     this.bytes = bytes
+    this.isControl = batch.isControl
+    this.isTransactional = batch.isTransactional
     this.#baseOffset = batch.baseOffset
     this.#baseTimestamp = usualBaseTimestamp(batch)
     this.#at = start
@@ -267,7 +272,7 @@ export class RecordCursor {
     bytes.set(this.bytes.subarray(from, this.#at))
     const shift = -from
     return new LazyRecord(
-      new RecordSource(this.#header, bytes, bytes.length),
+      new RecordSource(this.#header, bytes, bytes.length, this.#baseOffset, this.#baseTimestamp),
       this.#offsetDelta,
       0,
       this.#keyStart < 0 ? -1 : this.#keyStart + shift,
@@ -285,7 +290,7 @@ export class RecordCursor {
   }
 
   get #source(): RecordSource {
-    this.#madeSource ??= new RecordSource(this.batch, this.bytes, this.#end)
+    this.#madeSource ??= new RecordSource(this.batch, this.bytes, this.#end, this.#baseOffset, this.#baseTimestamp)
     return this.#madeSource
   }
 

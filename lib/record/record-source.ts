@@ -17,14 +17,18 @@ export class RecordSource {
   readonly #memoryAt: number
   readonly #baseTimestamp: number
 
-  constructor(batch: BatchView, bytes: Buffer, end: number) {
+  /**
+   * @param baseOffset - the batch's, as its cursor knows it: to ask a header costs as much as to copy a record.
+   * @param usualBaseTimestamp - likewise.
+   */
+  constructor(batch: BatchView, bytes: Buffer, end: number, baseOffset: number, usualBaseTimestamp: number) {
     this.batch = batch
     this.bytes = bytes
     this.end = end
-    this.baseOffset = batch.baseOffset
+    this.baseOffset = baseOffset
     this.#memory = bytes.buffer
     this.#memoryAt = bytes.byteOffset
-    this.#baseTimestamp = usualBaseTimestamp(batch)
+    this.#baseTimestamp = usualBaseTimestamp
   }
 
   /** A view of `bytes[start, end)`; null where there is nothing, which is a start of -1. */
