@@ -55,6 +55,10 @@ export interface LogConfig {
   readonly retentionMs?: number | undefined
   /** `undefined`: whatever the size. */
   readonly retentionBytes?: number | undefined
+  /** `undefined`: however many. */
+  readonly retentionRecords?: number | undefined
+  /** What a whole directory may take up (`heartwood.disk.budget.bytes`) is not met at this topic's expense. */
+  readonly diskBudgetExempt: boolean
   readonly minCleanableDirtyRatio: number
   readonly deleteRetentionMs: number
   readonly minCompactionLagMs: number

@@ -209,10 +209,12 @@ export const TOPIC_SETTINGS: readonly TopicSetting[] = [
   setting('segment.jitter.ms', 'segmentJitterMs', '0', duration(0)),
   setting('segment.ms', 'segmentMs', '604800000', duration(1)),
   setting('unclean.leader.election.enable', 'uncleanLeaderElection', 'false', flag()),
+  setting('heartwood.disk.budget.exempt', 'diskBudgetExempt', 'false', flag()),
   setting('heartwood.durability', 'durability', 'batch', oneOf('batch', 'interval', 'none', 'buffered')),
   setting('heartwood.flush.bytes', 'flushBytes', '16777216', limit(1, 'bytes')),
   setting('heartwood.max.merged.batch.bytes', 'maxMergedBatchBytes', '16384', integer(0, MAX_INT32)),
   setting('heartwood.producer.id.expiration.ms', 'producerIdExpirationMs', '86400000', duration(1)),
+  setting('heartwood.retention.records', 'retentionRecords', '-1', limitOrMinusOne('records')),
   setting('heartwood.visibility', 'visibility', 'auto', oneOfOrAuto('written', 'synced'))
 ]
 

@@ -43,6 +43,8 @@ test('nothing said gives the defaults of Kafka, but that nothing is retained awa
       cleanupPolicy: ['delete'],
       retentionMs: undefined,
       retentionBytes: undefined,
+      retentionRecords: undefined,
+      diskBudgetExempt: false,
       minCleanableDirtyRatio: 0.5,
       deleteRetentionMs: 86400000,
       minCompactionLagMs: 0,
@@ -72,6 +74,8 @@ test('values are read from text', async t => {
     'cleanup.policy': 'compact, delete,compact',
     'retention.ms': '1000',
     'retention.bytes': '+5',
+    'heartwood.retention.records': '100',
+    'heartwood.disk.budget.exempt': 'true',
     'min.cleanable.dirty.ratio': '1e-2',
     preallocate: 'TRUE',
     'compression.type': 'zstd',
@@ -84,6 +88,8 @@ test('values are read from text', async t => {
     cleanupPolicy: ['compact', 'delete'],
     retentionMs: 1000,
     retentionBytes: 5,
+    retentionRecords: 100,
+    diskBudgetExempt: true,
     minCleanableDirtyRatio: 0.01,
     preallocate: true,
     compressionType: 'zstd',
@@ -101,12 +107,19 @@ test('limits that are switched off are undefined, whichever way Kafka writes tha
   const config = parse({
     'retention.ms': '-1',
     'retention.bytes': '-1',
+    'heartwood.retention.records': '-1',
     'max.compaction.lag.ms': FOREVER,
     'message.timestamp.after.max.ms': FOREVER,
     'compression.gzip.level': '-1',
     'compression.lz4.level': '9'
   })
-  for (const field of ['retentionMs', 'retentionBytes', 'maxCompactionLagMs', 'messageTimestampAfterMaxMs'] as const) {
+  for (const field of [
+    'retentionMs',
+    'retentionBytes',
+    'retentionRecords',
+    'maxCompactionLagMs',
+    'messageTimestampAfterMaxMs'
+  ] as const) {
     t.equal(config[field], undefined, field)
   }
   t.equal(config.compressionGzipLevel, undefined)
