@@ -129,6 +129,14 @@ export function retentionTimestamp({ largestTimestamp, modifiedMs }: RetentionSe
   return isTimestamp(largestTimestamp) ? largestTimestamp : modifiedMs
 }
 
+/**
+ * What may not go for want of space either: the first offset that is needed, by the high watermark, an open transaction
+ * or a hold. A segment may go if the next one begins at or below it.
+ */
+export function firstNeededOffset(facts: RetentionFacts): number {
+  return boundsOf(facts)[0]!.offset
+}
+
 class Decider {
   readonly #facts: RetentionFacts
   readonly #settings: RetentionSettings | undefined
