@@ -25,6 +25,7 @@ import { Linger } from './linger.ts'
 import type { LogConfig } from './log-config.ts'
 import { LogMetrics, type LogStats } from './log-metrics.ts'
 import { type LogState, notWritable } from './log-state.ts'
+import { LogMaintenance } from './maintenance.ts'
 import type { LogParts } from './open-log.ts'
 import type { PageOptions } from './page-buffer.ts'
 import { PointReader } from './point-reader.ts'
@@ -51,6 +52,7 @@ export class LogEngine implements StreamSource {
   readonly reader: Reader
   readonly #points: PointReader
   readonly keeper: SegmentKeeper
+  readonly maintenance: LogMaintenance
   readonly #metrics = new LogMetrics()
   readonly #turn = new Turn()
   readonly #flush: FlushPolicy
@@ -67,24 +69,22 @@ export class LogEngine implements StreamSource {
   #closing: Promise<{ clean: boolean }> | undefined
 
   constructor(parts: LogParts) {
-    const { state, clock, name, dir, fs, env, snapshots, watermark, warmReads, batchCache } = parts
+    const { state, clock, name, warmReads, batchCache } = parts
     const metrics = this.#metrics
     this.parts = parts
     this.state = state
     this.#flush = new FlushPolicy(clock, state.config)
     this.#arena = new BatchArena(parts.arena, state.tail)
-    const { wasFinal } = parts
-    const files = { state, env, fs, dir, snapshots, watermark, wasFinal }
     this.reader = new Reader({ state, metrics, warmReads, clock, name })
     const read = (offset: number, options: ReadOptions): Promise<FetchResult> => this.read(offset, options)
     this.#points = new PointReader({ state, metrics, warmReads, batchCache, reader: this.reader, read })
     this.keeper = new SegmentKeeper({
-      ...files,
+      ...parts,
       metrics,
-      failed: error => this.#note(error),
-      poison: error => this.#writer.poison(error),
+      failed: error => this.note(error),
+      poison: error => this.poison(error),
       poisonInTurn: error => {
-        this.#turn.run(() => this.#writer.poison(error)).catch(failed => this.#note(failed))
+        this.#turn.run(() => this.poison(error)).catch(failed => this.note(failed))
       },
       rolled: (baseOffset, previousBaseOffset, reason) =>
         this.#publish('roll', { baseOffset, previousBaseOffset, reason })
@@ -112,6 +112,7 @@ export class LogEngine implements StreamSource {
       clock,
       name
     })
+    this.maintenance = new LogMaintenance(this)
     this.#gate = new AppendGate(
       () => this.#writer.blockedBy === undefined && this.#flush.appendMustWait(this.#arena.unwrittenBytes)
     )
@@ -237,6 +238,14 @@ export class LogEngine implements StreamSource {
     }
   }
 
+  /** Runs in the log's turn, beside appends that wait in memory: for what changes nothing at the log's end. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    return this.#turn.run(() => {
+      this.#assertWritable()
+      return work()
+    })
+  }
+
   /** Under `buffered`, what was accepted is visible at once. */
   #sealGathered(): void {
     if (this.state.config.durability === 'buffered') this.#writer.sealOpen()
@@ -349,7 +358,7 @@ export class LogEngine implements StreamSource {
   readonly #drainInTurn = (): void => {
     // Not within the turn: what is scheduled next is to find it idle.
     this.#turn.run(this.#drain).then(this.#drained, error => {
-      this.#note(error)
+      this.note(error)
       this.#drained()
     })
   }
@@ -395,22 +404,18 @@ export class LogEngine implements StreamSource {
     const { state, watermark } = this.parts
     try {
       // Recovery must know that the page cache cannot be trusted above this point.
-      const { baseOffset } = state.active
-      const level = ackLevelOf(state.config.durability)
-      await watermark?.noteFailedSync({
-        offset: baseOffset,
-        segmentBaseOffset: baseOffset,
-        position: 0,
-        lastBatchCrc: 0,
-        level,
-        syncFailed: true
-      })
+      await watermark?.noteFailedSync(state.active.baseOffset, ackLevelOf(state.config.durability))
     } catch (second) {
-      this.#note(second)
+      this.note(second)
     }
   }
 
-  #note(error: unknown): void {
+  poison(error: LogError): Promise<void> {
+    return this.#writer.poison(error)
+  }
+
+  /** Of what failed and nobody awaits. */
+  note(error: unknown): void {
     const known = toLogError(error, 'work on', this.parts.dir)
     this.#metrics.failed(known)
     this.#publish('error', { error: known })
@@ -472,7 +477,8 @@ export class LogEngine implements StreamSource {
     this.#arena.close()
     state.readers.wakeAll()
     // Nobody waits for anything any more. What fails now has no consequence: everything that counts is in the files.
-    const note = (error: unknown): void => this.#note(error)
+    const note = (error: unknown): void => this.note(error)
+    await this.maintenance.close({ clean }).catch(note)
     await parts.watermark?.close().catch(note)
     await parts.follow?.close().catch(note)
     for (const segment of state.segments) await segment.close({ clean }).catch(note)

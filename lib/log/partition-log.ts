@@ -8,6 +8,7 @@
  *   reader.ts           whole batches by offset; record-stream.ts: records, following the end
  *   point-reader.ts     one record by its offset
  *   log-engine.ts       puts these together and runs them in turn
+ *   maintenance.ts      what retention and compaction ask of a log and order it to do
  *   segment-keeper.ts   roll, truncate, drop the beginning
  *   loader.ts           opening and recovery
  *   log-state.ts        the offsets and lists all of them share, with their invariants
@@ -24,6 +25,7 @@ import type { LogConfig } from './log-config.ts'
 import { LogEngine } from './log-engine.ts'
 import type { LogStats } from './log-metrics.ts'
 import type { LogCondition } from './log-state.ts'
+import type { LogMaintenance } from './maintenance.ts'
 import { type OpenLogOptions, openParts } from './open-log.ts'
 import { copyOfRecords } from './record-copy.ts'
 import { BatchScan, BatchStream, RecordStream } from './record-stream.ts'
@@ -313,12 +315,8 @@ export class PartitionLog implements AsyncDisposable {
       if (offset > state.logStartOffset) {
         // Once more: the log may have been cut while we waited.
         this.#assertBelowHighWatermark(offset)
-        await this.#engine.parts.persistLogStart(offset)
-        state.logStartOffset = offset
-        state.cuts += 1
-        state.epochs.truncateFromStart(offset)
       }
-      await state.epochs.persist()
+      await this.#engine.keeper.raiseStart(offset)
       await this.#engine.keeper.dropBelowStart()
     })
     return this.#engine.state.logStartOffset
@@ -330,6 +328,11 @@ export class PartitionLog implements AsyncDisposable {
     if (offset <= highWatermark) return
     const message = `${parts.name}: cannot delete records before ${offset}, the high watermark is ${highWatermark}.`
     throw new LogError('OFFSET_OUT_OF_RANGE', message, { offset, highWatermark })
+  }
+
+  /** For retention, compaction and stores: see LogMaintenance. */
+  get maintenance(): LogMaintenance {
+    return this.#engine.maintenance
   }
 
   /** New settings from now on; thresholds and rolling follow them with the next append. */

@@ -33,6 +33,7 @@ export interface KeeperParts {
   readonly poison: (error: LogError) => Promise<void>
   /** From outside the turn, where a write may be under way: when that has ended. */
   readonly poisonInTurn: (error: LogError) => void
+  readonly persistLogStart: (offset: number) => Promise<void>
   readonly rolled: (baseOffset: number, previousBaseOffset: number, reason: string) => void
 }
 
@@ -228,22 +229,49 @@ export class SegmentKeeper {
     })
   }
 
+  /** Every segment but the active one is made final: files, indexes, folder. One that was sealed costs nothing. */
+  async sealOld(): Promise<void> {
+    const { state } = this.#parts
+    await this.settled()
+    await this.#sealRolled()
+    for (const segment of state.segments)
+      if (segment !== state.active && !segment.isFinished) await this.#poisoning(() => segment.seal())
+  }
+
+  /** Raises the log start offset, durably, if it lies below `offset`; files are as before. */
+  async raiseStart(offset: number): Promise<void> {
+    const { state, persistLogStart } = this.#parts
+    if (offset > state.logStartOffset) {
+      await persistLogStart(offset)
+      state.logStartOffset = offset
+      state.cuts += 1
+      state.epochs.truncateFromStart(offset)
+    }
+    if (state.epochs.dirty) await state.epochs.persist()
+  }
+
   /** Removes whole segments that lie below the log start offset, which is durable already. */
   async dropBelowStart(): Promise<number> {
+    const gone = await this.takeBelowStart()
+    for (const segment of gone) await segment.delete()
+    if (gone.length > 0) await this.#parts.fs.syncDirectory(this.#parts.dir)
+    return gone.length
+  }
+
+  /** As `dropBelowStart`; what to do with the segments, which nobody reads any more, is the caller's. */
+  async takeBelowStart(): Promise<readonly Segment[]> {
     const { state } = this.#parts
     const { segments } = state
     let count = 0
     while (count + 1 < segments.length && (segments[count + 1] as Segment).baseOffset <= state.logStartOffset)
       count += 1
-    if (count === 0) return 0
+    if (count === 0) return []
     await this.settled()
     state.segments = segments.slice(count)
     state.cuts += 1
     this.#unsealed = this.#unsealed.filter(({ segment }) => state.segments.includes(segment))
-    for (const segment of segments.slice(0, count)) await segment.delete()
     await this.#parts.snapshots.deleteBefore((state.segments[0] as Segment).baseOffset)
-    await this.#parts.fs.syncDirectory(this.#parts.dir)
-    return count
+    return segments.slice(0, count)
   }
 
   /** A cut that stops half-way leaves files that only a loading can make sense of. */

@@ -47,10 +47,21 @@ export class Tail {
     while (at < this.#batches.length && this.#batches[at]?.chunk !== chunk) at += 1
     if (at === this.#batches.length) return
     while (this.#batches[at]?.chunk === chunk) at += 1
-    this.#head = at
+    this.#dropUpTo(at)
+  }
+
+  /** Forgets the batches that begin below `offset`. */
+  dropBelow(offset: number): void {
+    let at = this.#head
+    while (at < this.#batches.length && (this.#batches[at] as SealedBatch).baseOffset < offset) at += 1
+    this.#dropUpTo(at)
+  }
+
+  #dropUpTo(head: number): void {
+    this.#head = head
     // Moving the rest down only when half is gone keeps this O(1) per batch.
-    if (this.#head * 2 > this.#batches.length) {
-      this.#batches = this.#batches.slice(this.#head)
+    if (head * 2 > this.#batches.length) {
+      this.#batches = this.#batches.slice(head)
       this.#head = 0
     }
   }

@@ -39,6 +39,11 @@ export class WatermarkKeeper {
     if (this.#pause === undefined) this.#startWriting()
   }
 
+  /** The mark that the file has, or will have. */
+  get latest(): Watermark | undefined {
+    return this.#last ?? this.#file.read()
+  }
+
   /** True if a mark was raised that is not on its way to the file. */
   get lags(): boolean {
     return this.#next !== undefined && this.#writing === undefined
@@ -59,12 +64,18 @@ export class WatermarkKeeper {
   /**
    * A sync of the log failed: recovery must know that above the durable mark the page cache proves nothing.
    *
-   * @param fallback - where nothing was ever synced: the beginning of the active segment.
+   * @param activeBase - base offset of the active segment: where nothing was ever synced, it is doubted from there on.
    */
-  async noteFailedSync(fallback: Watermark): Promise<void> {
+  async noteFailedSync(activeBase: number, level: AckLevel): Promise<void> {
     // The disk that failed the log may fail here as well: the flag is to be in the file all the same.
     await this.settle().catch(this.#failed)
-    const durable = this.#last ?? this.#file.read() ?? fallback
+    const durable = this.latest ?? {
+      offset: activeBase,
+      segmentBaseOffset: activeBase,
+      position: 0,
+      lastBatchCrc: 0,
+      level
+    }
     await this.#file.lowerTo({ ...durable, syncFailed: true })
   }
 

@@ -35,6 +35,8 @@ export class IndexFile {
   #hasRest = false
   #unsynced = false
   #newName = false
+  /** Of the renaming under way; never rejects. */
+  #moving: Promise<void> | undefined
 
   /** @param optional - the file exists only where there is an entry. */
   constructor(env: SegmentEnv, path: string, entryBytes: number, optional = false) {
@@ -91,16 +93,13 @@ export class IndexFile {
    * others like it will follow.
    */
   async read(target: Buffer, position: number): Promise<number> {
+    const lease = await this.#leaseForReading()
     try {
-      const lease = await this.#env.handles.acquire(this.#path, 'read')
-      try {
-        return await lease.handle.read(target, position)
-      } finally {
-        lease.release()
-      }
+      return (await lease?.handle.read(target, position)) ?? 0
     } catch (error) {
-      if (isSystemError(error, 'ENOENT')) return 0
       throw toLogError(error, 'read', this.#path)
+    } finally {
+      lease?.release()
     }
   }
 
@@ -129,13 +128,8 @@ export class IndexFile {
 
   /** The descriptor is not kept: an index is read whole once. */
   async #readOnce<T>(use: (handle: FileHandle) => Promise<T>): Promise<T | undefined> {
-    let lease: Lease
-    try {
-      lease = await this.#env.handles.acquire(this.#path, 'read')
-    } catch (error) {
-      if (isSystemError(error, 'ENOENT')) return undefined
-      throw toLogError(error, 'open', this.#path)
-    }
+    const lease = await this.#leaseForReading()
+    if (lease === undefined) return undefined
     try {
       return await use(lease.handle)
     } catch (error) {
@@ -266,13 +260,32 @@ export class IndexFile {
 
   async renameTo(path: string): Promise<void> {
     const from = this.#path
+    const renamed = this.#env.fs.rename(from, path)
+    this.#moving = renamed.catch(() => undefined)
     try {
-      await this.#env.fs.rename(from, path)
+      await renamed
     } catch (error) {
       if (!isSystemError(error, 'ENOENT')) throw toLogError(error, 'rename', from)
+    } finally {
+      this.#moving = undefined
     }
     this.#path = path
     await this.#env.handles.forget(from)
+  }
+
+  /** `undefined` where there is no such file. */
+  async #leaseForReading(): Promise<Lease | undefined> {
+    for (;;) {
+      await this.#moving
+      const path = this.#path
+      try {
+        return await this.#env.handles.acquire(path, 'read')
+      } catch (error) {
+        if (!isSystemError(error, 'ENOENT')) throw toLogError(error, 'open', path)
+        // Renamed while we waited: it is there, under its new name.
+        if (path === this.#path && this.#moving === undefined) return undefined
+      }
+    }
   }
 
   /** Lets go of the descriptor. */

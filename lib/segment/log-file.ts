@@ -42,6 +42,8 @@ export class LogFile {
   #syncFailed: LogError | undefined
   /** Of the sync under way; never rejects. */
   #syncing: Promise<void> | undefined
+  /** Of the renaming under way; never rejects. */
+  #moving: Promise<void> | undefined
 
   /**
    * @param size - valid bytes.
@@ -281,9 +283,21 @@ export class LogFile {
     held?.release()
   }
 
-  movedTo(path: string): void {
-    this.letGo()
-    this.#path = path
+  /** Renames the file. Reads go on: one that has to open the file waits until it has its new name. */
+  async moveTo(path: string): Promise<void> {
+    const from = this.#path
+    const renamed = this.#env.fs.rename(from, path)
+    this.#moving = renamed.catch(() => undefined)
+    try {
+      await renamed
+      this.letGo()
+      this.#path = path
+    } catch (error) {
+      throw toLogError(error, 'rename', from)
+    } finally {
+      this.#moving = undefined
+    }
+    await this.#env.handles.forget(from)
   }
 
   readonly #readFailed = (error: unknown): never => {
@@ -304,12 +318,14 @@ export class LogFile {
   async #lease(mode: HandleMode, what: string): Promise<Lease> {
     for (;;) {
       if (mode === 'write' && this.#held !== undefined) return this.#held
+      await this.#moving
       const path = this.#path
       try {
         return await this.#env.handles.acquire(path, mode)
       } catch (error) {
         // Renamed while we waited: the file is there, under its new name.
-        if (path === this.#path || !isSystemError(error, 'ENOENT')) throw toLogError(error, what, path)
+        const hasMoved = path !== this.#path || this.#moving !== undefined
+        if (!hasMoved || !isSystemError(error, 'ENOENT')) throw toLogError(error, what, path)
       }
     }
   }

@@ -473,16 +473,8 @@ export class Segment {
    */
   async renameTo(suffix: string): Promise<void> {
     assert(!this.#readOnly, 'a read-only segment is not renamed')
-    const from = this.path
     const indexes = this.#indexes // still under the old names
-    const to = this.#stem + LOG_SUFFIX + suffix
-    try {
-      await this.#env.fs.rename(from, to)
-    } catch (error) {
-      throw toLogError(error, 'rename', from)
-    }
-    this.#log.movedTo(to)
-    await this.#env.handles.forget(from)
+    await this.#log.moveTo(this.#stem + LOG_SUFFIX + suffix)
     this.#suffix = suffix
     await indexes.renameTo(this.#stem, suffix)
   }

@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'INVALID_CONFIG'
   | 'INVALID_REQUEST'
   | 'POLICY_VIOLATION'
+  | 'SEGMENTS_CHANGED'
   // what was handed in
   | 'CORRUPT_MESSAGE'
   | 'INVALID_RECORD'

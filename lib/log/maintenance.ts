@@ -1,0 +1,200 @@
+/**
+ * What retention, compaction and a store need of a log and programs do not: which segments it has and what is known
+ * of them, taking the oldest out of use, putting rewritten ones in the place of others.
+ *
+ * It decides nothing. Who does (retention.ts, the layer `compaction/`) asks for the facts and hands back an order.
+ */
+import { join } from 'node:path'
+import { OFFSET_INDEX_SUFFIX, segmentFileName, TIME_INDEX_SUFFIX } from '../segment/file-names.ts'
+import type { Segment } from '../segment/segment.ts'
+import { LogError } from '../util/errors.ts'
+import { DeferredDeletes } from './deferred-deletes.ts'
+import type { LogEngine } from './log-engine.ts'
+import type { ProducerId } from './producer-entry.ts'
+import { type CleanedSegment, SegmentSwap } from './segment-swap.ts'
+
+export interface SegmentFacts {
+  readonly baseOffset: number
+  /** Base offset of the next segment; the log end offset for the active one. Exclusive. */
+  readonly nextOffset: number
+  /** Of the log file. */
+  readonly bytes: number
+  readonly indexBytes: number
+  readonly timeIndexBytes: number
+  /** Of any record, ms; `undefined` where none has a timestamp. */
+  readonly largestTimestamp: number | undefined
+  /** Largest of the first batch, ms. */
+  readonly firstTimestamp: number | undefined
+  /** When the log file was last written, ms. */
+  readonly modifiedMs: number
+  readonly active: boolean
+}
+
+/** What the log remembers of a producer that the cleaner must not make it forget. */
+export interface ProducerTail {
+  readonly producerId: ProducerId
+  readonly epoch: number
+  /** Of its last data batch; `undefined` where only a marker is known. */
+  readonly lastDataOffset: number | undefined
+}
+
+/** A log at one moment. Data only, so that it can be sent to another thread. */
+export interface LogView {
+  readonly segments: readonly SegmentFacts[]
+  readonly logStartOffset: number
+  readonly logEndOffset: number
+  readonly highWatermark: number
+  readonly lastStableOffset: number
+  readonly producers: readonly ProducerTail[]
+}
+
+/** Of a group of segments that became others. */
+export interface ReplacedSegments {
+  /** Base offsets, ascending: neighbours in the view. */
+  readonly sources: readonly number[]
+  readonly cleaned: readonly CleanedSegment[]
+}
+
+export class LogMaintenance {
+  readonly #engine: LogEngine
+  readonly #deferred: DeferredDeletes
+  readonly #swap: SegmentSwap
+  /** The very segments that a view speaks of: one of the same name may be another by now. */
+  readonly #viewed = new WeakMap<LogView, ReadonlyMap<number, Segment>>()
+
+  constructor(engine: LogEngine) {
+    const { fs, dir, name, env, clock, snapshots, watermark, state } = engine.parts
+    this.#engine = engine
+    this.#deferred = new DeferredDeletes(fs, dir)
+    this.#swap = new SegmentSwap({
+      state,
+      env,
+      fs,
+      clock,
+      dir,
+      name,
+      snapshots,
+      watermark,
+      deferred: this.#deferred,
+      poison: error => engine.poison(error),
+      failed: error => engine.note(error)
+    })
+  }
+
+  /** Bytes of files that are out of use and still there. */
+  get reclaimableBytes(): number {
+    return this.#deferred.reclaimableBytes
+  }
+
+  /** Bytes of files that were out of use and are gone, since the log was opened. */
+  get reclaimedBytes(): number {
+    return this.#deferred.reclaimedBytes
+  }
+
+  /** When the next file may go, on the monotonic clock; `undefined` if none waits. */
+  get removalDueAt(): number | undefined {
+    return this.#deferred.dueAt
+  }
+
+  /**
+   * The log as it is now: one look at three files for each segment, and one small read where a timestamp is not known.
+   * Everything but the active segment is durable and final, derived files included.
+   *
+   * @throws {LogError} LOG_CLOSED, LOG_POISONED, READ_ONLY.
+   */
+  view(): Promise<LogView> {
+    const { state, keeper } = this.#engine
+    return this.#engine.inTurn(async () => {
+      await keeper.sealOld()
+      const { segments, logStartOffset } = state
+      const end = state.writtenOffset
+      const facts: SegmentFacts[] = []
+      for (const [i, segment] of segments.entries()) {
+        facts.push(await this.#factsOf(segment, segments[i + 1]?.baseOffset ?? end, i + 1 === segments.length))
+      }
+      const view: LogView = {
+        segments: facts,
+        logStartOffset,
+        logEndOffset: end,
+        highWatermark: Math.min(end, state.highWatermark),
+        lastStableOffset: Math.min(end, state.lastStableOffset),
+        producers: [...state.producers.entries.values()].map(({ producerId, epoch, lastBatch }) => ({
+          producerId,
+          epoch,
+          lastDataOffset: lastBatch?.lastOffset
+        }))
+      }
+      this.#viewed.set(view, new Map(segments.map(segment => [segment.baseOffset, segment])))
+      return view
+    })
+  }
+
+  /**
+   * Lets the log begin at `offset`, durably, and takes the segments below it out of use. Their files are renamed
+   * `.deleted` and go with `removeDeleted` when `file.delete.delay.ms` is over.
+   *
+   * @param offset - at most the high watermark; below the log start offset nothing happens.
+   * @returns how many segments went, and their bytes.
+   * @throws {LogError} OFFSET_OUT_OF_RANGE above the high watermark.
+   */
+  raiseLogStart(offset: number): Promise<{ readonly segments: number; readonly bytes: number }> {
+    const { state, parts, keeper } = this.#engine
+    return this.#engine.inTurn(async () => {
+      if (offset > state.highWatermark) {
+        const message = `${parts.name}: cannot begin at ${offset}, the high watermark is ${state.highWatermark}.`
+        throw new LogError('OFFSET_OUT_OF_RANGE', message, { offset, highWatermark: state.highWatermark })
+      }
+      await keeper.raiseStart(offset)
+      const gone = await keeper.takeBelowStart()
+      await this.#swap.retire(gone)
+      return { segments: gone.length, bytes: gone.reduce((sum, segment) => sum + segment.size, 0) }
+    })
+  }
+
+  /**
+   * Puts what the cleaner has written in the place of what it was made from. Durable when it resolves; the old files
+   * are removed later, as in `raiseLogStart`.
+   *
+   * @param view - what the cleaner went by.
+   * @throws {LogError} SEGMENTS_CHANGED if the log was cut since: nothing has changed then, and the written files are
+   *   gone.
+   */
+  replace(view: LogView, { sources, cleaned }: ReplacedSegments): Promise<void> {
+    const viewed = this.#viewed.get(view)
+    // What was replaced already is not in the log any more, which `replace` finds.
+    const segments = sources.flatMap(baseOffset => viewed?.get(baseOffset) ?? [])
+    return this.#engine.inTurn(() => this.#swap.replace(segments, cleaned))
+  }
+
+  /**
+   * Removes files that are out of use for long enough.
+   *
+   * @param options.all - whether they are or not.
+   * @returns bytes of log files that went.
+   */
+  removeDeleted({ all = false }: { all?: boolean } = {}): Promise<number> {
+    return this.#deferred.remove(all ? Number.POSITIVE_INFINITY : this.#engine.parts.clock.monotonic())
+  }
+
+  /** @param options.clean - false leaves the files as a crash would. */
+  close(options: { clean: boolean }): Promise<void> {
+    return this.#deferred.close(options)
+  }
+
+  async #factsOf(segment: Segment, nextOffset: number, active: boolean): Promise<SegmentFacts> {
+    const { fs, dir } = this.#engine.parts
+    const sizeOf = async (suffix: string): Promise<number> =>
+      (await fs.stat(join(dir, segmentFileName(segment.baseOffset, suffix))))?.size ?? 0
+    return {
+      baseOffset: segment.baseOffset,
+      nextOffset,
+      bytes: segment.size,
+      indexBytes: await sizeOf(OFFSET_INDEX_SUFFIX),
+      timeIndexBytes: await sizeOf(TIME_INDEX_SUFFIX),
+      largestTimestamp: await segment.largestTimestamp(),
+      firstTimestamp: await segment.firstBatchMaxTimestamp,
+      modifiedMs: (await fs.stat(segment.path))?.modifiedMs ?? this.#engine.parts.clock.now(),
+      active
+    }
+  }
+}
