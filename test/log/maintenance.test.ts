@@ -184,42 +184,44 @@ const CUTS: readonly [string, ((seed: number) => PowerCutOptions) | undefined][]
   ]
 ]
 
-for (const [what, cut] of CUTS) {
-  for (const rolled of [false, true]) {
-    t.test(`wherever ${what}, the old segments are there or the new ones${rolled ? ', after a roll' : ''}`, async t => {
-      const outcomes = { old: 0, new: 0 }
-      let isOver = false
-      for (let n = 1; !isOver; n += 1) {
-        for (let seed = 1; seed <= (what.includes('some') ? 5 : 1); seed += 1) {
-          const { fs, log } = await made({ rolled })
-          const { maintenance } = log
-          const view = await maintenance.view()
-          const group = await cleanByHand(fs, DIR, view, isThird)
-          const end = stopAt(fs, n)
-          const replaced = await maintenance.replace(view, group).then(
-            () => true,
-            () => false
-          )
-          isOver = !end.stopped()
-          fs.onCall = undefined
-          if (cut !== undefined) fs.powerCut(cut(n * 100 + seed))
-          const again = await reopen(fs)
-          const values = await valuesOf(again.records())
-          const isNew = values.length < (rolled ? SEALED : RECORDS)
-          outcomes[isNew ? 'new' : 'old'] += 1
-          const all = isNew ? THIRDS : VALUES
-          t.same(values, rolled ? all.filter(value => VALUES.indexOf(value) < SEALED) : all, `after call ${n}`)
-          t.ok(isNew || !replaced, 'what was said to be in place is')
-          for (const suffix of ['.cleaned', '.swap', '.deleted']) t.same(await namesIn(fs, suffix), [], suffix)
-          t.equal(again.logEndOffset, rolled ? SEALED : RECORDS)
-          await again.append(numbered(1))
-          await again.close()
+t.test('wherever it ends, the old segments are there or the new ones', async t => {
+  for (const [what, cut] of CUTS) {
+    for (const rolled of [false, true]) {
+      await t.test(`${what}${rolled ? ', after a roll' : ''}`, async t => {
+        const outcomes = { old: 0, new: 0 }
+        let isOver = false
+        for (let n = 1; !isOver; n += 1) {
+          for (let seed = 1; seed <= (what.includes('some') ? 5 : 1); seed += 1) {
+            const { fs, log } = await made({ rolled })
+            const { maintenance } = log
+            const view = await maintenance.view()
+            const group = await cleanByHand(fs, DIR, view, isThird)
+            const end = stopAt(fs, n)
+            const replaced = await maintenance.replace(view, group).then(
+              () => true,
+              () => false
+            )
+            isOver = !end.stopped()
+            fs.onCall = undefined
+            if (cut !== undefined) fs.powerCut(cut(n * 100 + seed))
+            const again = await reopen(fs)
+            const values = await valuesOf(again.records())
+            const isNew = values.length < (rolled ? SEALED : RECORDS)
+            outcomes[isNew ? 'new' : 'old'] += 1
+            const all = isNew ? THIRDS : VALUES
+            t.same(values, rolled ? all.filter(value => VALUES.indexOf(value) < SEALED) : all, `after call ${n}`)
+            t.ok(isNew || !replaced, 'what was said to be in place is')
+            for (const suffix of ['.cleaned', '.swap', '.deleted']) t.same(await namesIn(fs, suffix), [], suffix)
+            t.equal(again.logEndOffset, rolled ? SEALED : RECORDS)
+            await again.append(numbered(1))
+            await again.close()
+          }
         }
-      }
-      t.ok(outcomes.old > 0 && outcomes.new > 0, JSON.stringify(outcomes))
-    })
+        t.ok(outcomes.old > 0 && outcomes.new > 0, JSON.stringify(outcomes))
+      })
+    }
   }
-}
+})
 
 t.test('a call that fails leaves a log that goes on, or one that says it cannot; never one that is wrong', async t => {
   let isOver = false
