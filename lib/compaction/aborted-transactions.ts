@@ -1,0 +1,59 @@
+import type { FileSystem } from '../fs/file-system.ts'
+import { readWholeFile } from '../fs/replace-file.ts'
+import { toLogError } from '../fs/system-errors.ts'
+import { filePath, segmentFileName, TRANSACTION_INDEX_SUFFIX } from '../segment/file-names.ts'
+import { type AbortedTransaction, TransactionIndex } from '../segment/transaction-index.ts'
+import { MiB } from '../util/sizes.ts'
+import type { CleaningInput } from './cleaning-types.ts'
+
+/** Two million transactions aborted in one segment. */
+const MAX_INDEX_BYTES = 64 * MiB
+
+/**
+ * The aborted transactions of a log, out of the indexes of its sealed segments, each read when it is first needed and
+ * let go once the cleaning has passed it.
+ */
+export class AbortedTransactions {
+  readonly #fs: FileSystem
+  readonly #input: CleaningInput
+  readonly #indexes = new Map<number, TransactionIndex>()
+
+  constructor(fs: FileSystem, input: CleaningInput) {
+    this.#fs = fs
+    this.#input = input
+  }
+
+  /**
+   * Those that concern records of segment `from`, the number of one of the input's, up to `upper`, exclusive. Segments
+   * must be asked for in order.
+   *
+   * @throws {LogError} CORRUPT_FILE if an index cannot be one.
+   */
+  async collect(from: number, upper: number): Promise<AbortedTransaction[]> {
+    const { segments, abortedLater = [] } = this.#input
+    const { baseOffset } = segments[from]!
+    for (const i of this.#indexes.keys()) if (i < from) this.#indexes.delete(i)
+    const found: AbortedTransaction[] = []
+    for (let i = from; i < segments.length; i += 1) {
+      const { entries, complete } = (await this.#index(i)).collect(baseOffset, upper)
+      found.push(...entries)
+      if (complete) return found
+    }
+    return found.concat(abortedLater.filter(({ firstOffset }) => firstOffset < upper))
+  }
+
+  async #index(i: number): Promise<TransactionIndex> {
+    let index = this.#indexes.get(i)
+    if (index === undefined) {
+      const { dir, segments } = this.#input
+      const { baseOffset } = segments[i]!
+      const path = filePath(dir, segmentFileName(baseOffset, TRANSACTION_INDEX_SUFFIX))
+      const bytes = await readWholeFile(this.#fs, path, MAX_INDEX_BYTES).catch(error => {
+        throw toLogError(error, 'read', path)
+      })
+      index = bytes === undefined ? new TransactionIndex(baseOffset) : TransactionIndex.parse(bytes, baseOffset)
+      this.#indexes.set(i, index)
+    }
+    return index
+  }
+}
