@@ -2,6 +2,7 @@
 
 export type { AppendResult } from './log/acknowledgement.ts'
 export { ArenaPool } from './log/arena.ts'
+export type { Hold, HoldOptions } from './log/holds.ts'
 export {
   type CleanupPolicy,
   type Durability,

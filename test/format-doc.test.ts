@@ -10,6 +10,7 @@ import t from 'tap'
 import { parseCheckpoint } from '../lib/fs/checkpoint-file.ts'
 import { MemoryFileSystem } from '../lib/fs/memory-file-system.ts'
 import { readWholeFile } from '../lib/fs/replace-file.ts'
+import { formatHolds, parseHolds } from '../lib/log/holds-file.ts'
 import { formatManifest, parseManifest } from '../lib/log/manifest.ts'
 import { parseProducerSnapshot } from '../lib/log/producer-snapshot.ts'
 import { Quarantine } from '../lib/log/quarantine.ts'
@@ -209,6 +210,12 @@ t.test('the text files of the page are read, and written again they are the same
   const manifest = parseManifest(dump('heartwood-manifest'))
   t.same(formatManifest(manifest), dump('heartwood-manifest'))
   t.equal(manifest.segments.length, 2)
+  const holds = parseHolds(dump('heartwood-holds'))
+  t.same(formatHolds(holds), dump('heartwood-holds'))
+  t.match(holds, [
+    { name: 'billing', offset: 217, limitMs: 604_800_000, limitBytes: undefined, brokenMs: undefined },
+    { name: 'year-end report', offset: 40, limitBytes: 2 ** 30, brokenMs: T0 + 86_400_001 }
+  ])
 })
 
 t.test('a torn batch goes into quarantine under the name and with the bytes of the page', async t => {

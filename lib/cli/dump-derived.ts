@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import { parseCheckpoint } from '../fs/checkpoint-file.ts'
 import type { FileHandle } from '../fs/file-system.ts'
+import { HOLDS_FILE, parseHolds } from '../log/holds-file.ts'
 import { MANIFEST_FILE, parseManifest } from '../log/manifest.ts'
 import { parseSlot, SLOT_BYTES, WATERMARK_FILE } from '../log/watermark-file.ts'
 import { parseTopicsFile, TOPICS_FILE } from '../store/topics-file.ts'
@@ -84,6 +85,19 @@ function parsed(name: string, bytes: Buffer): [string, Record<string, unknown>][
     return parseManifest(bytes).segments.map(({ baseOffset, closed, rewritable }) => [
       'manifest-segment',
       { baseOffset, bytes: closed?.bytes ?? null, nextOffset: closed?.nextOffset ?? null, rewritable }
+    ])
+  }
+  if (name === HOLDS_FILE) {
+    return parseHolds(bytes).map(({ name: hold, offset, movedMs, limitMs, limitBytes, brokenMs }) => [
+      'hold',
+      {
+        hold,
+        offset,
+        movedMs,
+        limitMs: limitMs ?? null,
+        limitBytes: limitBytes ?? null,
+        brokenMs: brokenMs ?? null
+      }
     ])
   }
   if (name === 'leader-epoch-checkpoint') {

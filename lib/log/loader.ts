@@ -14,6 +14,8 @@ import { dirname, join } from 'node:path'
 import { isSystemError, toLogError } from '../fs/system-errors.ts'
 import { Segment } from '../segment/segment.ts'
 import { isLogError, LogError } from '../util/errors.ts'
+import { LogHolds } from './holds.ts'
+import { HOLDS_FILE } from './holds-file.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import { type FolderListing, listFolder, tidyFolder } from './loader-files.ts'
 import { isPreallocatedIndex } from './loader-indexes.ts'
@@ -77,6 +79,7 @@ class Loader {
   #manifest: Manifest | undefined
   /** Base offset of the first segment that was scanned. */
   #scannedFrom = 0
+  #holds: LogHolds | undefined
   /** False while rebuilt indexes of closed segments are in memory only. */
   #indexesStored = true
 
@@ -158,6 +161,8 @@ class Loader {
     const { fs, dir } = this.#options
     const report = this.#report
     const listing = this.#readOnly ? await listFolder(fs, dir) : await tidyFolder({ fs, dir, report })
+    const isThere = listing.names.has(HOLDS_FILE)
+    this.#holds = await LogHolds.open(fs, dir, { isThere, readOnly: this.#readOnly, ...this.#replaceOptions })
     for (const name of listing.unknown) {
       report.note('UNKNOWN_FILE', `${name} is none of a log's files and was left alone.`, { name })
     }
@@ -388,6 +393,8 @@ class Loader {
     producers.onLogStartOffset(logStartOffset)
     producers.removeExpired(clock.now(), config.producerIdExpirationMs)
     const active = this.#segments.at(-1)?.baseOffset ?? logEndOffset
+    const holds = this.#holds as LogHolds
+    holds.cutTo(logEndOffset)
     const milliseconds = clock.monotonic() - this.#began
     const isBounded = this.#readOnly && watermark?.level === 'synced'
     const report = this.#report.finish({ logStartOffset, logEndOffset, milliseconds })
@@ -401,6 +408,7 @@ class Loader {
       epochs,
       watermark: this.#readOnly ? undefined : this.#watermarkFile,
       manifest: this.#manifest,
+      holds,
       report,
       isFinal: state.hasSnapshot === true && !this.#readOnly && foundAsClosed(report),
       readableUpTo: corrupt === undefined ? logEndOffset : readableUpTo,

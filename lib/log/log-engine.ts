@@ -280,6 +280,7 @@ export class LogEngine implements StreamSource {
       for (const producers of [state.producers, state.acceptedProducers])
         producers.removeExpired(now, state.config.producerIdExpirationMs)
       await this.#writer.flushIndexes()
+      await parts.holds.persist()
     })
   }
 
@@ -451,6 +452,7 @@ export class LogEngine implements StreamSource {
           await this.#writer.drain(true)
           if (state.condition === 'open') this.#assertDrained()
           if (state.condition === 'open') await this.keeper.finish()
+          await parts.holds.persist()
         }
         const wasClean = finishes && state.condition === 'open'
         await this.#letGo(wasClean)

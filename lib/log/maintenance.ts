@@ -61,6 +61,8 @@ export class LogMaintenance {
   readonly #swap: SegmentSwap
   /** The very segments that a view speaks of: one of the same name may be another by now. */
   readonly #viewed = new WeakMap<LogView, ReadonlyMap<number, Segment>>()
+  /** `LogState.cuts` as a view found it. */
+  readonly #cutsAt = new WeakMap<LogView, number>()
 
   constructor(engine: LogEngine) {
     const { fs, dir, name, env, clock, snapshots, watermark, state } = engine.parts
@@ -125,6 +127,7 @@ export class LogMaintenance {
         }))
       }
       this.#viewed.set(view, new Map(segments.map(segment => [segment.baseOffset, segment])))
+      this.#cutsAt.set(view, state.cuts)
       return view
     })
   }
@@ -134,16 +137,21 @@ export class LogMaintenance {
    * `.deleted` and go with `removeDeleted` when `file.delete.delay.ms` is over.
    *
    * @param offset - at most the high watermark; below the log start offset nothing happens.
+   * @param view - what was decided by: given, nothing happens if the log was cut since, at either end.
    * @returns how many segments went, and their bytes.
-   * @throws {LogError} OFFSET_OUT_OF_RANGE above the high watermark.
+   * @throws {LogError} OFFSET_OUT_OF_RANGE above the high watermark; POLICY_VIOLATION above a hold; SEGMENTS_CHANGED.
    */
-  raiseLogStart(offset: number): Promise<{ readonly segments: number; readonly bytes: number }> {
+  raiseLogStart(offset: number, view?: LogView): Promise<{ readonly segments: number; readonly bytes: number }> {
     const { state, parts, keeper } = this.#engine
     return this.#engine.inTurn(async () => {
       if (offset > state.highWatermark) {
         const message = `${parts.name}: cannot begin at ${offset}, the high watermark is ${state.highWatermark}.`
         throw new LogError('OFFSET_OUT_OF_RANGE', message, { offset, highWatermark: state.highWatermark })
       }
+      if (view !== undefined && this.#cutsAt.get(view) !== state.cuts) {
+        throw new LogError('SEGMENTS_CHANGED', `${parts.name} was cut since it was decided what goes.`, { offset })
+      }
+      if (offset > state.logStartOffset) parts.holds.assertFree(offset, parts.name)
       await keeper.raiseStart(offset)
       const gone = await keeper.takeBelowStart()
       await this.#swap.retire(gone)

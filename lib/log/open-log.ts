@@ -11,6 +11,7 @@ import { LogError } from '../util/errors.ts'
 import { ArenaPool } from './arena.ts'
 import { BatchCache } from './batch-cache.ts'
 import { FileFollower } from './file-follower.ts'
+import type { LogHolds } from './holds.ts'
 import { type LoadOptions, loadLog } from './loader.ts'
 import { type LogConfig, logConfig } from './log-config.ts'
 import { LogState } from './log-state.ts'
@@ -87,6 +88,7 @@ export interface LogParts extends SharedParts {
   readonly env: SegmentEnv
   readonly snapshots: ProducerSnapshots
   readonly watermark: WatermarkKeeper | undefined
+  readonly holds: LogHolds
   readonly report: RecoveryReport
   /** See `LoadedLog.isFinal`. */
   readonly wasFinal: boolean
@@ -113,7 +115,7 @@ export async function openParts(options: OpenLogOptions): Promise<LogParts> {
   // Transactions that were decided below the high watermark are settled.
   state.advanced()
   announce(topic, partition, loaded.report)
-  const { watermark, report } = loaded
+  const { watermark, holds, report } = loaded
   return {
     fs,
     clock,
@@ -133,6 +135,7 @@ export async function openParts(options: OpenLogOptions): Promise<LogParts> {
     env,
     snapshots: new ProducerSnapshots(fs, dir, { permissions: filePermissions, owner }),
     watermark: watermark && new WatermarkKeeper(watermark, clock, publisherOfErrors(topic, partition)),
+    holds,
     report,
     wasFinal: loaded.isFinal,
     persistLogStart: options.persistLogStart ?? refuseLogStart

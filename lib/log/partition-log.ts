@@ -21,6 +21,7 @@ import { LogError } from '../util/errors.ts'
 import type { AppendResult } from './acknowledgement.ts'
 import type { Appends } from './appends.ts'
 import type { Accepted } from './batch-arena.ts'
+import type { Hold, HoldOptions } from './holds.ts'
 import type { LogConfig } from './log-config.ts'
 import { LogEngine } from './log-engine.ts'
 import type { LogStats } from './log-metrics.ts'
@@ -273,6 +274,7 @@ export class PartitionLog implements AsyncDisposable {
       if (offset >= this.#engine.state.logEndOffset) return
       await this.#lowerLogStart(offset)
       await this.#engine.keeper.truncateTo(offset)
+      await this.#lowerHolds()
     })
   }
 
@@ -283,8 +285,16 @@ export class PartitionLog implements AsyncDisposable {
     await this.#engine.alone(async () => {
       await this.#lowerLogStart(offset)
       await this.#engine.keeper.startAt(offset)
+      await this.#lowerHolds()
       await this.#engine.parts.persistLogStart(offset)
     })
+  }
+
+  /** What is appended from here on is held like what was there. */
+  async #lowerHolds(): Promise<void> {
+    const { parts, state } = this.#engine
+    parts.holds.cutTo(state.logEndOffset)
+    await parts.holds.persist()
   }
 
   /** Durably, before the log is cut below its start. */
@@ -298,7 +308,7 @@ export class PartitionLog implements AsyncDisposable {
    *
    * @returns the log start offset from now on.
    * @throws {LogError} OFFSET_OUT_OF_RANGE unless 0 <= offset <= highWatermark; POLICY_VIOLATION on a topic that is
-   *   only compacted.
+   *   only compacted, and above a hold.
    */
   async deleteRecordsBefore(offset: number): Promise<number> {
     const { config } = this.#engine.state
@@ -315,11 +325,43 @@ export class PartitionLog implements AsyncDisposable {
       if (offset > state.logStartOffset) {
         // Once more: the log may have been cut while we waited.
         this.#assertBelowHighWatermark(offset)
+        this.#engine.parts.holds.assertFree(offset, this.#engine.parts.name)
       }
       await this.#engine.keeper.raiseStart(offset)
       await this.#engine.keeper.dropBelowStart()
     })
     return this.#engine.state.logStartOffset
+  }
+
+  /**
+   * Keeps everything from `offset` on until the same name moves its hold forward or releases it: "keep it until nobody
+   * needs it". Retention stops before it, whatever its limits say, and `deleteRecordsBefore` is refused.
+   *
+   * A reader that never comes back does not keep the log for ever: a hold that is not moved for 7 days, or as
+   * `options` say, is broken by the next retention, which `heartwood:hold-broken` tells; the next call of this finds
+   * out by what it returns.
+   *
+   * @param offset - in [logStartOffset, logEndOffset], and not below the hold's own.
+   * @returns the hold before; `undefined` for a new one, which is durable when this resolves. A moved one is within a
+   *   minute: after a crash it may hold more than it must.
+   * @throws {LogError} OFFSET_OUT_OF_RANGE: what is asked for is gone, or not there yet; INVALID_REQUEST, READ_ONLY.
+   */
+  hold(name: string, offset: number, options: HoldOptions = {}): Promise<Hold | undefined> {
+    const { parts } = this.#engine
+    return this.#engine.inTurn(() => {
+      this.#engine.assertInRange(offset)
+      return parts.holds.hold(name, { offset, now: parts.clock.now() }, options)
+    })
+  }
+
+  /** Takes a hold back. Resolves to whether there was one. */
+  releaseHold(name: string): Promise<boolean> {
+    return this.#engine.inTurn(() => this.#engine.parts.holds.release(name))
+  }
+
+  /** By name; those that were broken stay until their reader comes or they are released. */
+  holds(): Hold[] {
+    return this.#engine.parts.holds.list()
   }
 
   #assertBelowHighWatermark(offset: number): void {

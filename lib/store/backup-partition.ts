@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import type { FileStat, FileSystem } from '../fs/file-system.ts'
 import { isSystemError } from '../fs/system-errors.ts'
+import { HOLDS_FILE } from '../log/holds-file.ts'
 import { parseSegmentFileName } from '../segment/file-names.ts'
 import { LogError } from '../util/errors.ts'
 import { copyFile, tryLink } from './copy-files.ts'
@@ -35,7 +36,8 @@ const SEALED_SUFFIXES: ReadonlySet<string> = new Set([
 const PARTITION_FILES: ReadonlySet<string> = new Set([
   PARTITION_METADATA,
   'leader-epoch-checkpoint',
-  'heartwood-manifest'
+  'heartwood-manifest',
+  HOLDS_FILE
 ])
 
 interface SourceFile {
@@ -96,7 +98,8 @@ export class PartitionCopier {
     const from = directory.folderPath(folder.name)
     const sideCarsAreStale = directory.topicsFile.unseen.has(folder.name)
     const files = (await fs.readDirectory(from)).filter(entry => entry.kind === 'file').map(entry => entry.name)
-    const names = files.filter(name => !sideCarsAreStale || !name.includes('heartwood-'))
+    // Holds say what readers need, whoever wrote the log.
+    const names = files.filter(name => !sideCarsAreStale || name === HOLDS_FILE || !name.includes('heartwood-'))
     const bases = segmentBases(names)
     const firstCopied = firstUnfinished(bases, recoveryPoint)
     const taken = new Map<string, FileStat>()

@@ -284,6 +284,7 @@ test('whatever the bytes: lines of JSON, status 0, and nothing else', { timeout:
     'leader-epoch-checkpoint',
     'heartwood-watermark',
     'heartwood-manifest',
+    'heartwood-holds',
     'heartwood-topics',
     'recovery-point-offset-checkpoint'
   )
