@@ -17,6 +17,7 @@ export { type OpenLogOptions, type SharedParts, sharedParts } from './log/open-l
 export { PartitionLog } from './log/partition-log.ts'
 export type { BatchScan, BatchStream, RecordStream } from './log/record-stream.ts'
 export type { RecoveryNote, RecoveryReport } from './log/recovery-report.ts'
+export type { Because, DeletionRule, KeepingRule, RetentionDecision } from './log/retention.ts'
 export type {
   AbortedRange,
   AckLevel,
@@ -39,6 +40,13 @@ export { RecordCursor } from './record/record-cursor.ts'
 export type { DecodeOptions } from './record/records-section.ts'
 export type { BackupReport } from './store/backup.ts'
 export type { HandOverReport } from './store/hand-over.ts'
+export type {
+  FailedRetention,
+  RetainedPartition,
+  RetainOptions,
+  RetainReport,
+  SegmentDecision
+} from './store/retain.ts'
 export { Store } from './store/store.ts'
 export type * from './store/types.ts'
 export { type Clock, systemClock } from './util/clock.ts'

@@ -9,6 +9,7 @@ import { OFFSET_INDEX_SUFFIX, segmentFileName, TIME_INDEX_SUFFIX } from '../segm
 import type { Segment } from '../segment/segment.ts'
 import { LogError } from '../util/errors.ts'
 import { DeferredDeletes } from './deferred-deletes.ts'
+import type { LogHolds } from './holds.ts'
 import type { LogEngine } from './log-engine.ts'
 import type { ProducerId } from './producer-entry.ts'
 import { type CleanedSegment, SegmentSwap } from './segment-swap.ts'
@@ -81,6 +82,11 @@ export class LogMaintenance {
       poison: error => engine.poison(error),
       failed: error => engine.note(error)
     })
+  }
+
+  /** What named readers still need. */
+  get holds(): LogHolds {
+    return this.#engine.parts.holds
   }
 
   /** Bytes of files that are out of use and still there. */

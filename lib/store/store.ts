@@ -28,6 +28,7 @@ import { type HandOverOptions, type HandOverReport, type HandOverSide, handOverT
 import type { LogSlot, LogTable } from './log-table.ts'
 import { openStoreParts, type StoreParts } from './open-store.ts'
 import { readPartitionMetadata } from './partition-metadata.ts'
+import { type RetainOptions, type RetainReport, retainableLogs, retainLogs } from './retain.ts'
 import { storeError } from './storage-errors.ts'
 import { overrideLogConfig } from './topic-configs.ts'
 import type { Topics } from './topics.ts'
@@ -228,6 +229,25 @@ export class Store implements AsyncDisposable {
       open: Store.open
     }
     return backupStore(to, source, options)
+  }
+
+  /**
+   * Takes away what the topics' retention says, and tells for every segment why it goes or stays. Topics whose settings
+   * are unknown keep everything.
+   *
+   * @returns what was done; a log that could not be looked at or shortened has its error there.
+   * @throws {LogError} READ_ONLY; UNKNOWN_TOPIC_OR_PARTITION for a topic that is not there.
+   */
+  async retain(options: RetainOptions = {}): Promise<RetainReport> {
+    this.#assertOpen()
+    if (this.readOnly) {
+      throw new LogError(
+        'READ_ONLY',
+        `cannot apply retention in ${this.dirs.join(', ')}: the store is open for reading only`
+      )
+    }
+    const logs = retainableLogs(this.#table, this.#topics, options.topics)
+    return retainLogs(logs, this.#shared, options)
   }
 
   /** What is open, what went wrong, what protects the directories. Takes no I/O. */
