@@ -19,7 +19,8 @@ import type { RecordCursor } from '../record/record-cursor.ts'
 import type { AbortedTransaction } from '../segment/transaction-index.ts'
 import { type CleaningInput, type CleaningStats, type LiveProducer, noStats } from './cleaning-types.ts'
 import { ErasedKeys } from './erased-keys.ts'
-import type { OffsetMap } from './offset-map.ts'
+import { KEYS_AT_ONCE } from './key-hash.ts'
+import { KeyPlaces, type OffsetMap } from './offset-map.ts'
 import type { TransactionTracker } from './transaction-tracker.ts'
 
 /** `bytes[start, end)` is a batch that goes into the cleaned segment. */
@@ -47,6 +48,10 @@ interface BatchVerdict {
   readonly aborted: AbortedTransaction | undefined
 }
 
+const GOES = 0
+const VALUE = 1
+const TOMBSTONE = 2
+
 const DATA: BatchVerdict = { dropsRecords: false, staysEmpty: false, isSpentMarker: false, aborted: undefined }
 
 export class BatchCleaner {
@@ -60,8 +65,12 @@ export class BatchCleaner {
   readonly #horizonMs: number
   readonly #builder = new BatchBuilder()
   #scratch = Buffer.allocUnsafeSlow(64 * 1024)
-  /** For each record of the batch at hand: whether it stays. */
+  /** For each record of the batch at hand: whether it stays, and what it is. */
   #stays = new Uint8Array(1024)
+  /** Records that wait to be looked up, the number of each in its batch, and what was found. */
+  readonly #places = new KeyPlaces()
+  readonly #numbers = new Uint32Array(KEYS_AT_ONCE)
+  readonly #lastOffsets = new Float64Array(KEYS_AT_ONCE)
   #kept = 0
   #keptTombstones = 0
   stats: CleaningStats = noStats()
@@ -157,40 +166,68 @@ export class BatchCleaner {
 
   #keepAll(cursor: RecordCursor): void {
     let i = 0
-    while (cursor.next()) {
-      this.#stays[i++] = 1
-      if (!cursor.hasValue) this.#keptTombstones += 1
-    }
-    this.#kept = i
+    while (cursor.next()) this.#keep(i++, cursor.hasValue ? VALUE : TOMBSTONE)
   }
 
   #chooseRecords(cursor: RecordCursor, batch: BatchView): void {
     const { stats } = this
     const { bytes } = cursor
     const stays = this.#stays
-    const map = this.#map
+    const places = this.#places
     const latestOffset = this.#latestOffset
     const erased = this.#erased
     const erases = erased.size > 0
     const horizon = batch.deleteHorizonMs
     const keepsTombstones = horizon === undefined || this.#input.now < horizon
-    let kept = 0
-    let tombstones = 0
+    places.count = 0
     for (let i = 0; cursor.next(); i += 1) {
       const { keyStart, keyEnd, offset, hasValue } = cursor
-      stays[i] = 0
-      if (erases && hasValue && keyStart >= 0 && erased.has(bytes, keyStart, keyEnd)) stats.erased += 1
-      else if (offset > latestOffset) stays[i] = 1
-      else if (keyStart < 0) stats.withoutKeyDropped += 1
-      else if (offset < map.get(bytes, keyStart, keyEnd)) stats.superseded += 1
-      else if (hasValue || keepsTombstones) stays[i] = 1
-      else stats.tombstonesDropped += 1
-      if (stays[i] === 0) continue
-      kept += 1
-      if (!hasValue) tombstones += 1
+      const own = hasValue ? VALUE : TOMBSTONE
+      if (erases && hasValue && keyStart >= 0 && erased.has(bytes, keyStart, keyEnd)) {
+        stats.erased += 1
+        stays[i] = GOES
+      } else if (offset > latestOffset) {
+        this.#keep(i, own)
+      } else if (keyStart < 0) {
+        stats.withoutKeyDropped += 1
+        stays[i] = GOES
+      } else {
+        if (places.isFull) this.#lookUp(bytes, keepsTombstones)
+        stays[i] = own
+        this.#numbers[places.count] = i
+        places.add(keyStart, keyEnd, offset)
+      }
     }
-    this.#kept = kept
-    this.#keptTombstones = tombstones
+    this.#lookUp(bytes, keepsTombstones)
+  }
+
+  #keep(i: number, own: number): void {
+    this.#stays[i] = own
+    this.#kept += 1
+    if (own === TOMBSTONE) this.#keptTombstones += 1
+  }
+
+  /** Decides about the records that have gathered. */
+  #lookUp(bytes: Buffer, keepsTombstones: boolean): void {
+    const { stats } = this
+    const stays = this.#stays
+    const { count, offsets } = this.#places
+    this.#map.getAll(bytes, this.#places, this.#lastOffsets)
+    for (let j = 0; j < count; j += 1) {
+      const i = this.#numbers[j]!
+      const own = stays[i]!
+      if (offsets[j]! >= this.#lastOffsets[j]!) {
+        if (own === VALUE || keepsTombstones) {
+          this.#keep(i, own)
+          continue
+        }
+        stats.tombstonesDropped += 1
+      } else {
+        stats.superseded += 1
+      }
+      stays[i] = GOES
+    }
+    this.#places.count = 0
   }
 
   /** @param cursor - `undefined`: none of its records stays. */
@@ -219,7 +256,7 @@ export class BatchCleaner {
     cursor.startAt(batch.baseOffset)
     const content = cursor.bytes === batch.bytes ? batch.size : cursor.bytes.length
     this.#begin(batch, HEADER_BYTES + content + this.#kept * MAX_RECORD_OVERHEAD, horizon)
-    for (let i = 0; cursor.next(); i += 1) if (this.#stays[i] === 1) builder.copy(cursor)
+    for (let i = 0; cursor.next(); i += 1) if (this.#stays[i] !== GOES) builder.copy(cursor)
     const { lastOffset } = batch
     // Under LogAppendTime it is the log's clock, whatever records are left.
     const end = builder.finish(

@@ -1,8 +1,9 @@
 import type { FileSystem } from '../fs/file-system.ts'
+import type { RecordCursor } from '../record/record-cursor.ts'
 import { AbortedTransactions } from './aborted-transactions.ts'
 import { throwIfAborted } from './cleaning-pace.ts'
 import type { CleaningInput, SourceSegment } from './cleaning-types.ts'
-import type { OffsetMap } from './offset-map.ts'
+import { KeyPlaces, type OffsetMap } from './offset-map.ts'
 import { type PieceBuffer, SourceReader } from './source-reader.ts'
 import { TransactionTracker } from './transaction-tracker.ts'
 
@@ -57,6 +58,7 @@ class KeyMapBuilder implements BuiltMap {
   isFull = false
   readonly #options: BuildOptions
   readonly #firstDirty: number
+  readonly #places = new KeyPlaces()
   readonly #decode: { readonly checkCrc: false; readonly maxDecompressedBytes?: number }
 
   constructor({ firstDirtyOffset, settings }: CleaningInput, options: BuildOptions) {
@@ -94,23 +96,27 @@ class KeyMapBuilder implements BuiltMap {
     if (head.lastOffset >= this.#firstDirty) this.latestOffset = head.lastOffset
   }
 
-  #addRecords(cursor: ReturnType<ReturnType<SourceReader['head']['view']>['records']>): boolean {
-    const { map } = this.#options
-    const { bytes } = cursor
+  #addRecords(cursor: RecordCursor): boolean {
     const firstDirty = this.#firstDirty
-    let last = -1
+    const places = this.#places
+    places.count = 0
     while (cursor.next()) {
       const { offset } = cursor
-      if (offset < firstDirty) continue
-      if (cursor.hasKey && !map.put(bytes, cursor.keyStart, cursor.keyEnd, offset)) {
-        this.isFull = true
-        // A batch with more keys than the map takes: it goes as far as there are keys for, or nothing ever would.
-        if (this.latestOffset < firstDirty && last >= 0) this.latestOffset = last
-        return false
-      }
-      last = offset
+      if (offset < firstDirty || !cursor.hasKey) continue
+      if (places.isFull && !this.#put(cursor.bytes)) return false
+      places.add(cursor.keyStart, cursor.keyEnd, offset)
     }
-    return true
+    return this.#put(cursor.bytes)
+  }
+
+  #put(bytes: Buffer): boolean {
+    const places = this.#places
+    const put = this.#options.map.putAll(bytes, places)
+    this.isFull = put < places.count
+    places.count = 0
+    // A batch with more keys than the map takes: it goes as far as there are keys for, or nothing ever would.
+    if (this.isFull && this.latestOffset < this.#firstDirty) this.latestOffset = places.offsets[put]! - 1
+    return !this.isFull
   }
 }
 

@@ -1,5 +1,5 @@
 import { assert } from '../util/assert.ts'
-import { type HashSeeds, type KeyHash, makeKeyHash } from './key-hash.ts'
+import { type HashSeeds, KEYS_AT_ONCE, type KeyHash, makeKeyHash } from './key-hash.ts'
 
 const WORDS_PER_SLOT = 6
 export const SLOT_BYTES = 4 * WORDS_PER_SLOT
@@ -15,10 +15,33 @@ export interface OffsetMapOptions {
   readonly seeds: HashSeeds
 }
 
+/** Where up to KEYS_AT_ONCE keys lie in some bytes, in ascending order, and the offset of the record of each. */
+export class KeyPlaces {
+  readonly starts = new Int32Array(KEYS_AT_ONCE)
+  readonly ends = new Int32Array(KEYS_AT_ONCE)
+  readonly offsets = new Float64Array(KEYS_AT_ONCE)
+  count = 0
+
+  get isFull(): boolean {
+    return this.count === KEYS_AT_ONCE
+  }
+
+  add(start: number, end: number, offset: number): void {
+    const { count } = this
+    this.starts[count] = start
+    this.ends[count] = end
+    this.offsets[count] = offset
+    this.count = count + 1
+  }
+}
+
 /**
  * The last offset of each key, in memory of a fixed size: what compaction decides with.
  *
  *     slot := hash 128 bits, offset + 1 (low word, high word)     // all zeros: free
+ *
+ * Keys are put and looked up many at a time: a slot is a place in memory that is seldom in a cache, and while the
+ * processor waits for one it can fetch those of the next keys.
  *
  * Open addressing, one slot after the other from the one that the hash names, in one typed array; no key is kept and
  * nothing is allocated for one. Two keys of one hash would be one key here: native-notes/compaction.md does the sum.
@@ -32,11 +55,13 @@ export class OffsetMap {
   readonly #words: Uint32Array
   readonly #slots: number
   readonly #most: number
+  readonly #scale: number
   #size = 0
 
   private constructor(hash: KeyHash, slots: number) {
     this.#hash = hash
     this.#slots = slots
+    this.#scale = slots / TWO_32
     this.#words = new Uint32Array(slots * WORDS_PER_SLOT)
     this.#most = Math.max(1, Math.floor(slots * LOAD_FACTOR))
   }
@@ -66,47 +91,60 @@ export class OffsetMap {
   }
 
   /**
-   * Notes that `bytes[start, end)` is the key of the record at `offset`, which is no smaller than those before.
+   * Notes that the records at these offsets, which are no smaller than any before, have these keys.
    *
-   * @returns false, and nothing is noted, if that would be one key too many.
+   * @returns how many were noted: fewer than all if one more would be too many.
    */
-  put(bytes: Uint8Array, start: number, end: number, offset: number): boolean {
-    this.#hash.hash(bytes, start, end)
-    const at = this.#find()
+  putAll(bytes: Uint8Array, { starts, ends, offsets, count }: KeyPlaces): number {
+    this.#hash.hashAll(bytes, starts, ends, count)
     const words = this.#words
-    if (words[at + 4] === 0 && words[at + 5] === 0) {
-      if (this.#size >= this.#most) return false
-      assert(this.#size < this.#slots - 1, 'M2: a slot stays free')
-      const hash = this.#hash.words
-      words[at] = hash[0]!
-      words[at + 1] = hash[1]!
-      words[at + 2] = hash[2]!
-      words[at + 3] = hash[3]!
-      this.#size += 1
+    const hashes = this.#hash.words
+    this.#fetch(hashes, count)
+    for (let i = 0; i < count; i += 1) {
+      const at = this.#find(hashes, 4 * i)
+      if (words[at + 4] === 0 && words[at + 5] === 0) {
+        if (this.#size >= this.#most) return i
+        assert(this.#size < this.#slots - 1, 'M2: a slot stays free')
+        for (let j = 0; j < 4; j += 1) words[at + j] = hashes[4 * i + j]!
+        this.#size += 1
+      }
+      const stored = offsets[i]! + 1
+      words[at + 4] = stored >>> 0
+      words[at + 5] = Math.floor(stored / TWO_32)
     }
-    const stored = offset + 1
-    words[at + 4] = stored >>> 0
-    words[at + 5] = Math.floor(stored / TWO_32)
-    return true
+    return count
   }
 
-  /** The last offset of a key; -1 if it has none here. */
-  get(bytes: Uint8Array, start: number, end: number): number {
-    this.#hash.hash(bytes, start, end)
-    const at = this.#find()
-    return this.#words[at + 5]! * TWO_32 + this.#words[at + 4]! - 1
+  /** For each of these keys its last offset; -1 if it has none here. */
+  getAll(bytes: Uint8Array, { starts, ends, count }: KeyPlaces, lastOffsets: Float64Array): void {
+    this.#hash.hashAll(bytes, starts, ends, count)
+    const words = this.#words
+    const hashes = this.#hash.words
+    this.#fetch(hashes, count)
+    for (let i = 0; i < count; i += 1) {
+      const at = this.#find(hashes, 4 * i)
+      lastOffsets[i] = words[at + 5]! * TWO_32 + words[at + 4]! - 1
+    }
+  }
+
+  /** Brings the slots into the cache: loads that do not wait for one another. */
+  #fetch(hashes: Uint32Array, count: number): void {
+    const words = this.#words
+    const scale = this.#scale
+    let high = 0
+    for (let i = 0; i < count; i += 1) high |= words[Math.floor(hashes[4 * i]! * scale) * WORDS_PER_SLOT + 5]!
+    assert(high < 2 ** 22, 'offsets are below 2^53') // what was loaded is used, or the compiler might leave the loads out
   }
 
   /** The first word of the slot that has the hash, or of the free one where the search ends. */
-  #find(): number {
+  #find(hashes: Uint32Array, i: number): number {
     const words = this.#words
-    const hash = this.#hash.words
-    const w0 = hash[0]!
-    const w1 = hash[1]!
-    const w2 = hash[2]!
-    const w3 = hash[3]!
+    const w0 = hashes[i]!
+    const w1 = hashes[i + 1]!
+    const w2 = hashes[i + 2]!
+    const w3 = hashes[i + 3]!
     const end = words.length
-    let at = Math.floor((w0 / TWO_32) * this.#slots) * WORDS_PER_SLOT
+    let at = Math.floor(w0 * this.#scale) * WORDS_PER_SLOT
     for (;;) {
       if (words[at] === w0 && words[at + 1] === w1 && words[at + 2] === w2 && words[at + 3] === w3) break
       if (words[at + 4] === 0 && words[at + 5] === 0) break
