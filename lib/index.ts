@@ -3,6 +3,9 @@
 export type { AppendResult } from './log/acknowledgement.ts'
 export { ArenaPool } from './log/arena.ts'
 export type { Hold, HoldOptions } from './log/holds.ts'
+export type { LatestOptions, LatestRecords } from './log/latest-records.ts'
+export type { FollowOptions, ViewKey } from './log/latest-table.ts'
+export type { LatestView, ViewCondition, ViewEntry } from './log/latest-view.ts'
 export {
   type CleanupPolicy,
   type Durability,

@@ -213,6 +213,7 @@ export class FileFollower {
   async #reload(): Promise<void> {
     const { state, reload, handles, dir } = this.#parts
     const old = state.segments
+    const end = state.logEndOffset
     for (const segment of old) await segment.close({ clean: false }).catch(() => undefined)
     await handles.forgetFolder(join(dir))
     const loaded = await reload()
@@ -221,8 +222,11 @@ export class FileFollower {
     state.logStartOffset = Math.max(loaded.logStartOffset, loaded.segments[0]?.baseOffset ?? 0)
     state.writtenOffset = loaded.logEndOffset
     state.cuts += 1 // the same offsets may hold something else now
+    if (loaded.logEndOffset < end) state.changes.truncated(loaded.logEndOffset)
+    state.changes.replaced(Number.POSITIVE_INFINITY)
     this.#publish()
     state.advanced()
+    state.readers.wakeAll()
   }
 }
 

@@ -15,6 +15,7 @@ import type { Segment } from '../segment/segment.ts'
 import { assert } from '../util/assert.ts'
 import { LogError } from '../util/errors.ts'
 import type { LeaderEpochs } from './leader-epochs.ts'
+import { LogChanges } from './log-changes.ts'
 import type { LogConfig } from './log-config.ts'
 import { ReaderWaiters } from './offset-waiters.ts'
 import type { AbortedTransaction, ProducerStateManager } from './producer-state.ts'
@@ -48,6 +49,8 @@ export class LogState {
   readableUpTo: number | undefined
   /** Counts what takes something away that a read may be looking at: cuts at either end. */
   cuts = 0
+  /** The same in words, for readers that keep something of what they read. */
+  readonly changes = new LogChanges()
 
   constructor(
     from: {

@@ -7,6 +7,7 @@
  *   writer.ts           group commit: memory to file, fdatasync, acknowledgements
  *   reader.ts           whole batches by offset; record-stream.ts: records, following the end
  *   point-reader.ts     one record by its offset
+ *   latest-records.ts   the latest record of each key; latest-view.ts: a Map of them that follows the log
  *   log-engine.ts       puts these together and runs them in turn
  *   maintenance.ts      what retention and compaction ask of a log and order it to do
  *   segment-keeper.ts   roll, truncate, drop the beginning
@@ -17,11 +18,16 @@
  */
 import type { LazyRecord } from '../record/lazy-record.ts'
 import type { RecordInput } from '../record/record.ts'
+import { publish } from '../util/diagnostics.ts'
 import { LogError } from '../util/errors.ts'
 import type { AppendResult } from './acknowledgement.ts'
 import type { Appends } from './appends.ts'
 import type { Accepted } from './batch-arena.ts'
+<<<<<<< HEAD
 import type { Hold, HoldOptions } from './holds.ts'
+=======
+import { type LatestOptions, LatestRecords } from './latest-records.ts'
+>>>>>>> ee8fe49 (Show the latest value of each key, as an iterator in bounded memory and as a Map that follows the log; tell streams that wait behind a cut)
 import type { LogConfig } from './log-config.ts'
 import { LogEngine } from './log-engine.ts'
 import type { LogStats } from './log-metrics.ts'
@@ -221,6 +227,20 @@ export class PartitionLog implements AsyncDisposable {
   scan(options: StreamOptions = {}): BatchScan {
     this.#engine.assertNotClosed()
     return new BatchScan(this.#engine, options)
+  }
+
+  /**
+   * The current value of each key, as an iterator or as a Map that follows the log: see LatestRecords. For logs of any
+   * `cleanup.policy`; one that is compacted costs less to read.
+   *
+   * @throws {LogError} LOG_CLOSED
+   */
+  latest(options: LatestOptions = {}): LatestRecords {
+    this.#engine.assertNotClosed()
+    const { name, topic, partition } = this.#engine.parts
+    const { changes } = this.#engine.state
+    const failed = (error: unknown): void => publish('error', () => ({ topic, partition, error }))
+    return new LatestRecords({ log: this.#engine, changes, name, failed }, options)
   }
 
   /** Batches as stored, one read at a time: what a server sends on. */

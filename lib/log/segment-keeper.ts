@@ -291,6 +291,7 @@ export class SegmentKeeper {
   #hide(offset: number): void {
     const { state } = this.#parts
     state.cuts += 1
+    state.changes.truncated(offset)
     state.writtenOffset = Math.min(state.writtenOffset, offset)
     state.durableOffset = Math.min(state.durableOffset, offset)
     state.recoveryPoint = Math.min(state.recoveryPoint, offset)
@@ -307,7 +308,11 @@ export class SegmentKeeper {
     state.takeBackTo(offset)
     // The cut itself was synced by the segment, and what remains below it too.
     state.durableOffset = offset
+    // The batch that held `offset` went as a whole: up to now what lies before `offset` could be read.
+    state.changes.truncated(Math.min(offset, endOf(state.active)))
     state.advanced()
+    // Who waits for what comes behind the old end would pass over what takes the place of what went.
+    state.readers.wakeAll()
   }
 
   /** Durable when it resolves. Nothing of the segment at `offset` need be there. */

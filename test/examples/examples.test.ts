@@ -22,6 +22,15 @@ test('first use: open, append, read, follow, close', async t => {
   t.ok((await readdir(dir)).includes('.kafka_cleanshutdown'))
 })
 
+test('config table: it is there again, and holds what was put last', async t => {
+  const dir = join(await tempDir(t), 'data')
+  const first = await example('config-table', [dir])
+  t.equal(first.status, 0, first.stderr)
+  t.equal(first.stdout, '0 settings, theme: undefined\ntheme dark offset 2\n')
+  const second = await example('config-table', [dir])
+  t.equal(second.stdout, '1 settings, theme: dark\ntheme dark offset 6\n', second.stderr)
+})
+
 test('npm start on a file: it goes in and comes out, and the next commands are named', async t => {
   const dir = await tempDir(t)
   await mkdir(join(dir, 'tmp'))

@@ -204,3 +204,18 @@ t.test('a damaged index entry costs time, never records; damage in the log is to
   )
   t.ok(seen.length > 100 && seen.length % 10 === 0, `${seen.length} records in front of the damage were given out`)
 })
+
+t.test('a stream that waits behind a cut is told of it', async t => {
+  // It used to wait until the log had grown beyond where it stood, and to pass over what came in between.
+  await using log = await openLog(await tempDir(t))
+  for (let i = 0; i < 4; i += 1) await log.append([{ value: `${i}` }])
+  const at = log.records({ from: 2, follow: true })
+  const behind = log.records({ from: 'latest', follow: true })
+  const refused = t.rejects(behind.next(), { code: 'OFFSET_OUT_OF_RANGE' })
+  await new Promise(resolve => setImmediate(resolve))
+  await log.truncateTo(2)
+  await refused
+  const next = at.next()
+  await log.append([{ value: 'new' }])
+  t.equal(String((await next).value?.value), 'new')
+})
