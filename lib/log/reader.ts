@@ -186,8 +186,9 @@ export class Reader {
       const slice = this.#slice(segment, bytes, range.from, expected, wanted)
       if (slice.found !== undefined) wanted.place?.moveTo(segment, slice.found.end, slice.found.nextOffset, wanted.cuts)
       if (slice.found !== undefined || slice.needTo === undefined) return slice.found
-      // To pass over it would be a silent hole.
-      if (slice.needTo > segment.size)
+      // To pass over it would be a silent hole; and a file that ends early has no more to give, however often one asks.
+      const isShort = length < buffer.length && range.from + length < segment.size
+      if (slice.needTo > segment.size || isShort)
         throw this.#corrupt(segment, slice.needFrom, 'it is not all there', wanted.offset)
       // The batch that holds the offset is longer, or further behind its index entry, than expected.
       range = { from: slice.needFrom, to: Math.min(segment.size, Math.max(slice.needTo, slice.needFrom + step)) }

@@ -237,14 +237,17 @@ export class LogFile {
     this.#refuseBroken('cut')
     const lease = await this.#lease('write', 'cut')
     this.#changes += 1
+    const before = this.#size
+    // First: a reader that sees the shorter file must not take it for damage.
+    this.#size = size
     try {
       await lease.handle.truncate(size)
     } catch (error) {
+      this.#size = before
       throw toLogError(error, 'cut', this.#path)
     } finally {
       this.#keep(lease)
     }
-    this.#size = size
     this.#length = size
     this.#filled = Math.min(this.#filled, size)
   }

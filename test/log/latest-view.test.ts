@@ -203,6 +203,33 @@ t.test('a cut of the log’s end: the view refuses at once, then shows what the 
   t.equal(text(view), 'a=new')
 })
 
+t.test('a view that is opened during a cut shows nothing of the batch that goes', async t => {
+  // A batch goes as a whole. Until its file was cut, what lies in it before the cut could still be read.
+  await using log = await openLog(await tempDir(t))
+  await log.append([{ key: 'first', value: '0' }])
+  await log.append(
+    Array.from({ length: 9 }, (_, i) => ({ key: `k${i}`, value: '1' })),
+    { ownBatch: true }
+  )
+  const views: LatestView<string, string>[] = []
+  let isDone = false
+  const cut = log.truncateTo(5).finally(() => {
+    isDone = true
+  })
+  while (!isDone) {
+    const opened = log.latest().follow({ values: String })
+    await new Promise(resolve => setImmediate(resolve))
+    views.push(await opened)
+  }
+  await cut
+  for (const view of views) {
+    await view.caughtUp()
+    t.equal(text(view), 'first=0')
+    t.equal(view.offset, 5)
+    await view.close()
+  }
+})
+
 t.test('a view sees a transaction when it is decided, and as a whole', async t => {
   await using log = await openLog(await tempDir(t))
   const producer = { producerId: 7, producerEpoch: 0, transactional: true }

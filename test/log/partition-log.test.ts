@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { KiB } from '../../lib/util/sizes.ts'
@@ -218,4 +218,19 @@ t.test('a stream that waits behind a cut is told of it', async t => {
   const next = at.next()
   await log.append([{ value: 'new' }])
   t.equal(String((await next).value?.value), 'new')
+})
+
+t.test('a file that was cut behind our back is damage, not an endless search for the rest', async t => {
+  const dir = await tempDir(t)
+  const first = await openLog(dir)
+  for (let i = 0; i < 4; i += 1) await first.append([{ value: `${i}` }], { ownBatch: true })
+  await first.close()
+  await using log = await openLog(dir, { clean: true, recoveryPoint: 4 })
+  const path = join(log.dir, '00000000000000000000.log')
+  const bytes = await readFile(path)
+  // At a batch, and within one. (It used to hold the thread for ever.)
+  for (const length of [(bytes.length / 4) * 3, (bytes.length / 4) * 3 - 5]) {
+    await truncate(path, length)
+    await t.rejects(log.read(3), { code: 'CORRUPT_LOG' })
+  }
 })
