@@ -23,11 +23,8 @@ import { LogError } from '../util/errors.ts'
 import type { AppendResult } from './acknowledgement.ts'
 import type { Appends } from './appends.ts'
 import type { Accepted } from './batch-arena.ts'
-<<<<<<< HEAD
 import type { Hold, HoldOptions } from './holds.ts'
-=======
 import { type LatestOptions, LatestRecords } from './latest-records.ts'
->>>>>>> ee8fe49 (Show the latest value of each key, as an iterator in bounded memory and as a Map that follows the log; tell streams that wait behind a cut)
 import type { LogConfig } from './log-config.ts'
 import { LogEngine } from './log-engine.ts'
 import type { LogStats } from './log-metrics.ts'

@@ -175,6 +175,7 @@ export class SegmentSwap {
     const { segments } = state
     state.segments = [...segments.slice(0, at), ...fresh, ...segments.slice(at + sources.length)]
     state.cuts += 1
+    state.changes.replaced((state.segments[at + fresh.length] as Segment).baseOffset)
     // What lies in memory is of before.
     state.tail.dropBelow((state.segments[at + fresh.length] as Segment).baseOffset)
     deferred.add(sources, this.#dueAt())

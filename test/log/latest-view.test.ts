@@ -3,6 +3,7 @@ import t from 'tap'
 import { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
 import type { LatestView } from '../../lib/log/latest-view.ts'
 import { sharedParts } from '../../lib/log/open-log.ts'
+import { cleanByHand } from '../helpers/hand-cleaned.ts'
 import { openLog } from '../helpers/logs.ts'
 import { tempDir } from '../helpers/paths.ts'
 
@@ -228,6 +229,47 @@ t.test('a view that is opened during a cut shows nothing of the batch that goes'
     t.equal(view.offset, 5)
     await view.close()
   }
+})
+
+t.test('compaction beneath a view, and in front of it, leaves it as a new one would be', async t => {
+  const fs = new MemoryFileSystem()
+  await fs.makeDirectory('/data')
+  await using log = await openLog('/data', { shared: sharedParts({ fs }), config: { visibility: 'written' } })
+  // Rounds of a value and its tombstone, of which compaction later takes both.
+  for (let i = 0; i < 300; i += 1) {
+    await log.append([{ key: `stays${i % 7}`, value: `${i}`.padEnd(9000, '.') }], { ownBatch: true })
+    await log.append([{ key: `goes${i}`, value: `${i}`.padEnd(9000, '.') }], { ownBatch: true })
+    if (i % 100 === 99) await log.roll()
+  }
+  for (let i = 0; i < 300; i += 1) await log.append([{ key: `goes${i}`, value: null }], { ownBatch: true })
+  await log.roll()
+  await log.append([{ key: 'active', value: 'x' }])
+  await using before = await log.latest().follow()
+  const { maintenance } = log
+  const view = await maintenance.view()
+  const cleaned = await cleanByHand(
+    fs,
+    '/data/t-0',
+    view,
+    ({ baseOffset }) => baseOffset >= 586 && baseOffset % 2 === 0 && baseOffset < 600
+  )
+  // It has taken in some of the values, and none of the tombstones, when both go.
+  const opening = log.latest().follow()
+  const iterator = log.latest()[Symbol.asyncIterator]()
+  const first = iterator.next()
+  await new Promise(resolve => setImmediate(resolve))
+  await maintenance.replace(view, cleaned)
+  await using during = await opening
+  await using after = await log.latest().follow()
+  const wanted = ['active', ...Array.from({ length: 7 }, (_, i) => `stays${i}`)]
+  for (const shown of [before, during, after]) {
+    t.same([...shown.keys()].sort(), wanted)
+    for (const key of wanted) t.same(shown.get(key), after.get(key))
+  }
+  const keys: string[] = []
+  for (let { value: record } = await first; record !== undefined; { value: record } = await iterator.next())
+    keys.push(String(record.key))
+  t.same(keys.sort(), wanted)
 })
 
 t.test('a view sees a transaction when it is decided, and as a whole', async t => {
