@@ -2,23 +2,29 @@
 import type { Argv } from 'yargs'
 import { SMALLEST_SIZE_BYTES } from '../disk-bench/run.ts'
 import type { Durability } from '../log/log-config.ts'
-import type { Isolation } from '../log/types.ts'
 import { COMPRESSION_NAMES, type CompressionName } from '../record/batch-format.ts'
 import { bench } from './bench.ts'
-import { type Context, UsageError } from './common.ts'
+import { UsageError } from './common.ts'
 import { consume } from './consume.ts'
 import { DUMP_KINDS, dump } from './dump.ts'
-import { ENCODINGS, type Encoding } from './encoding.ts'
 import { offsets } from './offsets.ts'
+import {
+  type Choose,
+  config,
+  partition,
+  SOMETHING_TO_READ,
+  topicName,
+  wholeNumber,
+  withDir,
+  withEncoding,
+  withIsolation,
+  withJson
+} from './options.ts'
 import { produce } from './produce.ts'
+import { defineRetention } from './retention-commands.ts'
 import { alterTopic, backup, createTopic, deleteTopic, describeTopics, handOver, listTopics } from './topics.ts'
 
 const DURABILITIES: readonly Durability[] = ['batch', 'interval', 'none', 'buffered']
-const ISOLATIONS: readonly Isolation[] = ['read_uncommitted', 'read_committed']
-
-/** A command that the arguments chose, ready to run; gives the exit status. */
-export type Run = (context: Context) => Promise<number>
-export type Choose = (run: Run) => void
 
 /** Adds every command to `parser`; `chosen` is called by the one that the arguments name. */
 export function defineCommands(parser: Argv, chosen: Choose): void {
@@ -26,58 +32,9 @@ export function defineCommands(parser: Argv, chosen: Choose): void {
   defineProduce(parser, chosen)
   defineConsume(parser, chosen)
   defineOthers(parser, chosen)
+  defineRetention(parser, chosen)
   defineBench(parser, chosen)
 }
-
-/** What the examples of reading commands read, so that each page of help can be run from its first line to its last. */
-const SOMETHING_TO_READ = '$0 topics create orders --dir data && seq 1000 | $0 produce orders --dir data'
-
-function withDir<T>(command: Argv<T>): Argv<T & { dir: string[] }> {
-  return command.option('dir', {
-    type: 'string',
-    array: true,
-    nargs: 1,
-    demandOption: true,
-    describe: "data directory, with Kafka's layout; may be given several times"
-  }) as unknown as Argv<T & { dir: string[] }>
-}
-
-function withJson<T>(command: Argv<T>): Argv<T & { json: boolean }> {
-  return command.option('json', { type: 'boolean', default: false, describe: 'one JSON object per line' })
-}
-
-function withEncoding<T>(command: Argv<T>): Argv<T & { encoding: Encoding }> {
-  return command.option('encoding', {
-    choices: ENCODINGS,
-    default: 'utf8' as Encoding,
-    requiresArg: true,
-    describe: 'of keys, values and header values'
-  })
-}
-
-function withIsolation<T>(command: Argv<T>): Argv<T & { isolation: Isolation }> {
-  return command.option('isolation', {
-    choices: ISOLATIONS,
-    default: 'read_uncommitted' as Isolation,
-    requiresArg: true,
-    describe: 'what is seen of transactions'
-  })
-}
-
-const config = {
-  type: 'string',
-  array: true,
-  nargs: 1,
-  default: [] as string[],
-  describe: "a setting, KEY=VALUE, with Kafka's keys or heartwood.*"
-} as const
-const partition = {
-  type: 'string',
-  requiresArg: true,
-  coerce: wholeNumber('--partition'),
-  describe: 'only this partition'
-} as const
-const topicName = { type: 'string', demandOption: true, describe: 'name of the topic' } as const
 
 function defineTopics(parser: Argv, chosen: Choose): void {
   parser.command('topics', 'create, list, describe, alter and delete topics', topics => {
@@ -386,16 +343,4 @@ function defineBench(parser: Argv, chosen: Choose): void {
         bench({ ...a, dir: a.dir ?? [], size: a.size, save: a.save, compare: a.compare ?? [] }, context)
       )
   )
-}
-
-/** Checks a whole number; yargs gives `undefined` where the option was not used. */
-function wholeNumber(name: string, least = 0): (text: string | string[] | undefined) => number | undefined {
-  return text => {
-    if (text === undefined) return undefined
-    if (Array.isArray(text)) throw new UsageError(`${name} may be given once`)
-    const value = Number(text)
-    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < least)
-      throw new UsageError(`${name} takes a whole number from ${least} on, not "${text}"`)
-    return value
-  }
 }

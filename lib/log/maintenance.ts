@@ -106,36 +106,43 @@ export class LogMaintenance {
 
   /**
    * The log as it is now: one look at three files for each segment, and one small read where a timestamp is not known.
-   * Everything but the active segment is durable and final, derived files included.
+   * Everything but the active segment is durable and final, derived files included, unless the log is read-only.
    *
-   * @throws {LogError} LOG_CLOSED, LOG_POISONED, READ_ONLY.
+   * @throws {LogError} LOG_CLOSED, LOG_POISONED.
    */
-  view(): Promise<LogView> {
-    const { state, keeper } = this.#engine
+  async view(): Promise<LogView> {
+    const { keeper, parts } = this.#engine
+    this.#engine.assertNotClosed()
+    if (parts.readOnly) return this.#look()
     return this.#engine.inTurn(async () => {
       await keeper.sealOld()
-      const { segments, logStartOffset } = state
-      const end = state.writtenOffset
-      const facts: SegmentFacts[] = []
-      for (const [i, segment] of segments.entries()) {
-        facts.push(await this.#factsOf(segment, segments[i + 1]?.baseOffset ?? end, i + 1 === segments.length))
-      }
-      const view: LogView = {
-        segments: facts,
-        logStartOffset,
-        logEndOffset: end,
-        highWatermark: Math.min(end, state.highWatermark),
-        lastStableOffset: Math.min(end, state.lastStableOffset),
-        producers: [...state.producers.entries.values()].map(({ producerId, epoch, lastBatch }) => ({
-          producerId,
-          epoch,
-          lastDataOffset: lastBatch?.lastOffset
-        }))
-      }
-      this.#viewed.set(view, new Map(segments.map(segment => [segment.baseOffset, segment])))
-      this.#cutsAt.set(view, state.cuts)
-      return view
+      return this.#look()
     })
+  }
+
+  async #look(): Promise<LogView> {
+    const { state } = this.#engine
+    const { segments, logStartOffset } = state
+    const end = state.writtenOffset
+    const facts: SegmentFacts[] = []
+    for (const [i, segment] of segments.entries()) {
+      facts.push(await this.#factsOf(segment, segments[i + 1]?.baseOffset ?? end, i + 1 === segments.length))
+    }
+    const view: LogView = {
+      segments: facts,
+      logStartOffset,
+      logEndOffset: end,
+      highWatermark: Math.min(end, state.highWatermark),
+      lastStableOffset: Math.min(end, state.lastStableOffset),
+      producers: [...state.producers.entries.values()].map(({ producerId, epoch, lastBatch }) => ({
+        producerId,
+        epoch,
+        lastDataOffset: lastBatch?.lastOffset
+      }))
+    }
+    this.#viewed.set(view, new Map(segments.map(segment => [segment.baseOffset, segment])))
+    this.#cutsAt.set(view, state.cuts)
+    return view
   }
 
   /**

@@ -21,7 +21,6 @@
  *
  * Pure: scheduler, `--dry-run` and `--explain` ask the same function.
  */
-import { assert } from '../util/assert.ts'
 import type { LogConfig } from './log-config.ts'
 
 export interface RetentionSegment {
@@ -41,7 +40,7 @@ export interface RetentionHold {
 }
 
 export interface RetentionFacts {
-  /** Ascending; the last one is the active segment. At least one. */
+  /** Ascending; the last one is the active segment. None in an empty folder that is only read. */
   readonly segments: readonly RetentionSegment[]
   readonly logStartOffset: number
   readonly highWatermark: number
@@ -120,7 +119,6 @@ export function decideRetention(
   settings: RetentionSettings | undefined,
   now: number
 ): RetentionPlan {
-  assert(facts.segments.length > 0, 'a log has a segment')
   return new Decider(facts, settings, now).plan()
 }
 
@@ -173,12 +171,12 @@ class Decider {
       while (this.#mayTake(limit)) take(limit.rule, limit.because(this.#taken))
     }
     for (let index = this.#taken; index < segments.length; index += 1) decisions.push(this.#kept(index))
-    const rollFirst = this.#taken === segments.length
+    const rollFirst = this.#taken > 0 && this.#taken === segments.length
     return {
       decisions,
       deletedSegments: this.#taken,
       deletedBytes: segments.slice(0, this.#taken).reduce((sum, { bytes }) => sum + bytes, 0),
-      logStartOffset: Math.max(logStartOffset, rollFirst ? logEndOffset : this.#segment(this.#taken).baseOffset),
+      logStartOffset: Math.max(logStartOffset, segments[this.#taken]?.baseOffset ?? (rollFirst ? logEndOffset : 0)),
       rollFirst,
       nextDueMs: this.#nextDueMs()
     }

@@ -236,11 +236,11 @@ export class Store implements AsyncDisposable {
    * are unknown keep everything.
    *
    * @returns what was done; a log that could not be looked at or shortened has its error there.
-   * @throws {LogError} READ_ONLY; UNKNOWN_TOPIC_OR_PARTITION for a topic that is not there.
+   * @throws {LogError} READ_ONLY, unless it is a dry run; UNKNOWN_TOPIC_OR_PARTITION for a topic that is not there.
    */
   async retain(options: RetainOptions = {}): Promise<RetainReport> {
     this.#assertOpen()
-    if (this.readOnly) {
+    if (this.readOnly && options.dryRun !== true) {
       throw new LogError(
         'READ_ONLY',
         `cannot apply retention in ${this.dirs.join(', ')}: the store is open for reading only`

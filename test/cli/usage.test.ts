@@ -18,6 +18,8 @@ const COMMANDS = [
   'offsets',
   'dump',
   'backup',
+  'retain',
+  'delete-records',
   'bench'
 ]
 
@@ -69,7 +71,11 @@ t.test('wrong usage is status 2 and one line that names the option and where the
     [on('topics', 'alter', 'orders', '--delete-config', 'nope'), /nope is not a topic setting/],
     [on('topics', 'create', '../x'), /"\.\.\/x" is no topic name/],
     [['dump'], /the path of a file or folder is missing/],
-    [on('backup'), /--to must be given/]
+    [on('backup'), /--to must be given/],
+    [on('retain', '--now', 'today'), /--now takes a whole number from 0 on, not "today"/],
+    [on('retain', '--force'), /no option --force here/],
+    [on('delete-records', 'orders'), /--partition and --before must be given/],
+    [on('delete-records', 'orders', '--partition', '0', '--before', '-1'), /--before takes a whole number/]
   ]
   for (const [args, line] of cases) {
     const { status, stdout, stderr } = await run(args)
@@ -98,7 +104,13 @@ t.test('a failure is status 1 and one line: what, where, what to do next', async
     [['topics', 'describe', 'nope', '--dir', dir], /UNKNOWN_TOPIC_OR_PARTITION/],
     [['dump', `${dir}/none`], /there is no file or folder/],
     [['dump', '/dev/null'], /neither a file nor a folder/],
-    [['backup', '--dir', dir, '--to', dir], /INVALID_REQUEST/]
+    [['backup', '--dir', dir, '--to', dir], /INVALID_REQUEST/],
+    [['retain', 'nope', '--dir', dir], /UNKNOWN_TOPIC_OR_PARTITION: there is no topic nope/],
+    [
+      ['delete-records', 'orders', '--dir', dir, '--partition', '0', '--before', '9'],
+      /OFFSET_OUT_OF_RANGE: .*high watermark is 0/
+    ],
+    [['delete-records', 'orders', '--dir', dir, '--partition', '7', '--before', '0'], /no partition 7, only 0/]
   ]
   for (const [args, line] of cases) {
     const { status, stdout, stderr } = await run(args)
