@@ -329,6 +329,18 @@ test('a clock that jumped takes nothing by time, and everything that size says',
   t.match(last(plan).because, { clockJumpMs: 8e9, reached: 'retention.ms' })
 })
 
+test('a folder without a segment, open for reading only, has nothing to decide', async t => {
+  const plan = decideRetention({ ...facts([]), logStartOffset: 7 }, settings({ retentionMs: 0 }), NOW)
+  t.same(plan, {
+    decisions: [],
+    deletedSegments: 0,
+    deletedBytes: 0,
+    logStartOffset: 7,
+    rollFirst: false,
+    nextDueMs: undefined
+  })
+})
+
 test('without a limit everything stays, and the reason says so', async t => {
   t.same(rules(decideRetention(facts([9e9]), settings(), NOW)), ['+ no-limit'])
 })

@@ -56,6 +56,19 @@ t.test(
   }
 )
 
+t.test('a backup has the holds of its logs: what readers still need stays needed', async t => {
+  const dir = await tempDir(t)
+  const store = await Store.open(join(dir, 'data'))
+  const log = await store.openLog('orders', 0)
+  for (let i = 0; i < 3; i += 1) await log.append([{ value: `v${i}` }])
+  await log.hold('billing', 1)
+  await store.backup(join(dir, 'copy'))
+  await store.close()
+  const copy = await Store.open(join(dir, 'copy'))
+  t.match((await copy.openLog('orders', 0)).holds(), [{ name: 'billing', offset: 1 }])
+  await copy.close()
+})
+
 t.test('with copy, nothing is shared', async t => {
   const dir = await tempDir(t)
   const store = await Store.open(join(dir, 'data'))

@@ -100,6 +100,33 @@ t.test('without timestamps the time at which the file was written counts', async
   await store.close()
 })
 
+t.test('how old a segment is survives closing, crashing and the loss of every index', async t => {
+  const { fs, clock, store } = await made({ 'retention.ms': '100000' })
+  const log = await store.openLog('orders', 0)
+  const t0 = clock.now()
+  for (const age of [900, 700, 800, 0]) await segment(log, t0 - age)
+  await log.append(numbered(1, 40).map(record => ({ ...record, timestamp: t0 - 1 })))
+  // Were the time of the file taken for that of its records, this would show.
+  clock.advance(5000)
+  const ages = async (from: Store): Promise<unknown> => {
+    const report = await from.retain({ dryRun: true, now: t0 })
+    return only(report).decisions.map(({ because }) => because['largestTimestamp'])
+  }
+  const before = await ages(store)
+  t.same(before, [t0 - 900, t0 - 700, t0 - 800, t0, t0 - 1])
+  await store.close()
+  const closed = await Store.open('/data', { fs, clock })
+  t.same(await ages(closed), before, 'after closing')
+  await (await closed.openLog('orders', 0)).append([{ value: 'x', timestamp: t0 - 1 }])
+  fs.powerCut()
+  for (const { name } of await fs.readDirectory('/data/orders-0')) {
+    if (/index$/.test(name)) await fs.unlink(`/data/orders-0/${name}`)
+  }
+  const crashed = await Store.open('/data', { fs, clock })
+  t.same(await ages(crashed), before, 'after a power cut, without indexes')
+  await crashed.close()
+})
+
 t.test('the active segment goes too when all are to go: the log is empty and its offsets go on', async t => {
   const { clock, store } = await made({ 'retention.ms': '1000' })
   const log = await store.openLog('orders', 0)
