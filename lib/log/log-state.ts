@@ -51,6 +51,8 @@ export class LogState {
   cuts = 0
   /** The same in words, for readers that keep something of what they read. */
   readonly changes = new LogChanges()
+  /** The lowest offset that the log's end was cut to since it was opened: what lies above is not what was there. */
+  lowestCut = Number.POSITIVE_INFINITY
 
   constructor(
     from: {

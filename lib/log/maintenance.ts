@@ -6,12 +6,11 @@
  */
 import { join } from 'node:path'
 import { OFFSET_INDEX_SUFFIX, segmentFileName, TIME_INDEX_SUFFIX } from '../segment/file-names.ts'
-import type { Segment } from '../segment/segment.ts'
+import type { AbortedTransaction, Segment, SegmentEnv } from '../segment/segment.ts'
 import { LogError } from '../util/errors.ts'
 import { DeferredDeletes } from './deferred-deletes.ts'
 import type { LogHolds } from './holds.ts'
 import type { LogEngine } from './log-engine.ts'
-import type { ProducerId } from './producer-entry.ts'
 import { type CleanedSegment, SegmentSwap } from './segment-swap.ts'
 
 export interface SegmentFacts {
@@ -33,8 +32,8 @@ export interface SegmentFacts {
 
 /** What the log remembers of a producer that the cleaner must not make it forget. */
 export interface ProducerTail {
-  readonly producerId: ProducerId
-  readonly epoch: number
+  readonly producerId: number
+  readonly producerEpoch: number
   /** Of its last data batch; `undefined` where only a marker is known. */
   readonly lastDataOffset: number | undefined
 }
@@ -135,14 +134,39 @@ export class LogMaintenance {
       highWatermark: Math.min(end, state.highWatermark),
       lastStableOffset: Math.min(end, state.lastStableOffset),
       producers: [...state.producers.entries.values()].map(({ producerId, epoch, lastBatch }) => ({
-        producerId,
-        epoch,
+        producerId: Number(producerId),
+        producerEpoch: epoch,
         lastDataOffset: lastBatch?.lastOffset
       }))
     }
     this.#viewed.set(view, new Map(segments.map(segment => [segment.baseOffset, segment])))
     this.#cutsAt.set(view, state.cuts)
     return view
+  }
+
+  /**
+   * Aborted transactions whose markers lie in the active segment, which the indexes of the others do not have.
+   *
+   * @throws {LogError} CORRUPT_FILE when that segment's transaction index is damaged.
+   */
+  async abortedInActive(): Promise<readonly AbortedTransaction[]> {
+    const { state } = this.#engine
+    const inFile = await state.active.collectAborted(0, Number.MAX_SAFE_INTEGER)
+    return [...inFile.entries, ...state.unwrittenAborts]
+  }
+
+  /** Mode and owner of new files in the folder. */
+  get attributes(): {
+    readonly permissions: SegmentEnv['permissions'] | undefined
+    readonly owner: SegmentEnv['owner'] | undefined
+  } {
+    const { permissions, owner } = this.#engine.parts.env
+    return { permissions, owner }
+  }
+
+  /** The lowest offset that the log's end was cut to since it was opened; infinity if it was not. */
+  get lowestCut(): number {
+    return this.#engine.state.lowestCut
   }
 
   /**

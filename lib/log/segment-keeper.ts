@@ -292,6 +292,7 @@ export class SegmentKeeper {
     const { state } = this.#parts
     state.cuts += 1
     state.changes.truncated(offset)
+    state.lowestCut = Math.min(state.lowestCut, offset)
     state.writtenOffset = Math.min(state.writtenOffset, offset)
     state.durableOffset = Math.min(state.durableOffset, offset)
     state.recoveryPoint = Math.min(state.recoveryPoint, offset)

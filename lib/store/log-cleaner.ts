@@ -1,0 +1,198 @@
+/**
+ * Compacts the logs of a store: looks at one, judges, has it cleaned, puts the result in place, notes how far it got.
+ *
+ * One cleaning a log at a time. The judgement is `judgeCleanable`'s, for the scheduler, the command and an erasure
+ * alike; this file carries it out and counts what came of it.
+ */
+import { randomFillSync } from 'node:crypto'
+import { type CleanableJudgement, judgeCleanable } from '../compaction/cleanable.ts'
+import { previewCleaning } from '../compaction/cleaner.ts'
+import type { CleanerHost } from '../compaction/cleaner-host.ts'
+import {
+  addStats,
+  type CleaningInput,
+  type CleaningProgress,
+  type CleaningResult,
+  type CleaningStats,
+  noStats
+} from '../compaction/cleaning-types.ts'
+import type { LogConfig } from '../log/log-config.ts'
+import type { LogView } from '../log/maintenance.ts'
+import type { SharedParts } from '../log/open-log.ts'
+import type { PartitionLog } from '../log/partition-log.ts'
+import { LogError } from '../util/errors.ts'
+import { MiB } from '../util/sizes.ts'
+import type { LogSlot, LogTable } from './log-table.ts'
+
+/** As Kafka's `log.cleaner.dedupe.buffer.size`. */
+export const DEFAULT_MAP_BYTES = 128 * MiB
+
+export interface CleanOptions {
+  /** In place of the clock, ms since 1970: what lags and delete horizons are judged by. */
+  readonly now?: number | undefined
+  /** Cleans what can be cleaned, whatever `min.cleanable.dirty.ratio` says. */
+  readonly force?: boolean | undefined
+  /** Reads all that a cleaning would read, and changes nothing. */
+  readonly dryRun?: boolean | undefined
+  /** Keys whose records go whether they are the latest or not. Implies `force`. */
+  readonly eraseKeys?: readonly Uint8Array[] | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((progress: CleaningProgress) => void) | undefined
+}
+
+/** What was decided for a log, by which numbers, and what came of it. */
+export interface CleaningReport {
+  readonly topic: string
+  readonly partition: number
+  readonly judgement: CleanableJudgement
+  /** `undefined` where nothing was cleaned. */
+  readonly cleaned: CleanedLog | undefined
+}
+
+export interface CleanedLog {
+  /** First offset that is dirty from now on. */
+  readonly endOffset: number
+  /** Rounds it took: more than one where the keys did not fit into the map. */
+  readonly rounds: number
+  /** Segments of the log, and their bytes, before and after. */
+  readonly segmentsBefore: number
+  readonly segmentsAfter: number
+  readonly bytesBefore: number
+  readonly bytesAfter: number
+  readonly milliseconds: number
+  readonly stats: CleaningStats
+}
+
+export interface LogCleanerParts {
+  readonly table: LogTable
+  readonly shared: SharedParts
+  readonly host: CleanerHost
+  /** Memory for the map of keys, bytes. */
+  readonly mapBytes: number
+  /** `undefined` where nothing is known of the topic's settings. */
+  readonly settings: (topic: string) => LogConfig | undefined
+}
+
+export class LogCleaner {
+  readonly #parts: LogCleanerParts
+  readonly #busy = new Set<LogSlot>()
+
+  constructor(parts: LogCleanerParts) {
+    this.#parts = parts
+  }
+
+  /** Whether the log is due, and why. */
+  async judge(slot: LogSlot, log: PartitionLog, options: Pick<CleanOptions, 'now'> = {}): Promise<CleanableJudgement> {
+    return this.#judge(slot, await log.maintenance.view(), options)
+  }
+
+  /**
+   * Cleans a log if it is due.
+   *
+   * @throws {LogError} INVALID_REQUEST while the log is being cleaned already; CORRUPT_LOG for damage in a segment,
+   *   which stays in place; SEGMENTS_CHANGED when the log was cut meanwhile; ABORTED; NO_SPACE and the like. What was
+   *   put in place before stays, and the log is sound.
+   */
+  async clean(slot: LogSlot, log: PartitionLog, options: CleanOptions = {}): Promise<CleaningReport> {
+    const { topic, partition } = slot.folder
+    if (this.#busy.has(slot))
+      throw new LogError('INVALID_REQUEST', `${slot.folder.name} is being cleaned already`, { topic, partition })
+    this.#busy.add(slot)
+    try {
+      const view = await log.maintenance.view()
+      const judgement = this.#judge(slot, view, options)
+      const isErasing = options.eraseKeys !== undefined && options.eraseKeys.length > 0
+      const isForced = (options.force === true || isErasing) && judgement.reason === 'below-ratio'
+      const isDue = judgement.due || isForced || (isErasing && mayRewrite(judgement, view))
+      const cleaned = isDue ? await this.#clean(slot, log, { view, judgement }, options) : undefined
+      return { topic, partition, judgement, cleaned }
+    } finally {
+      this.#busy.delete(slot)
+    }
+  }
+
+  #judge({ directory, folder }: LogSlot, view: LogView, { now }: Pick<CleanOptions, 'now'>): CleanableJudgement {
+    const { settings, shared } = this.#parts
+    const checkpoint = directory.checkpoint('cleaner').get(folder.name)
+    const config = settings(folder.topic)
+    const known = config && { ...config, maxCompactionLagMs: config.maxCompactionLagMs }
+    return judgeCleanable({ ...view, checkpoint }, known, now ?? shared.clock.now())
+  }
+
+  async #clean(
+    slot: LogSlot,
+    log: PartitionLog,
+    first: { view: LogView; judgement: CleanableJudgement },
+    options: CleanOptions
+  ): Promise<CleanedLog> {
+    const { clock } = this.#parts.shared
+    const begun = clock.monotonic()
+    const before = log.segments()
+    const stats = noStats()
+    let { view, judgement } = first
+    for (let rounds = 1; ; rounds += 1) {
+      const result = await this.#round(log, view, judgement, options)
+      addStats(stats, result.stats)
+      if (options.dryRun !== true) {
+        slot.directory.checkpoint('cleaner').set(slot.folder.name, result.endOffset)
+        await slot.directory.saveCheckpoints()
+      }
+      const isOver = !result.isPartial || result.endOffset <= judgement.firstDirtyOffset
+      if (isOver || options.dryRun === true) {
+        const after = log.segments()
+        return {
+          endOffset: result.endOffset,
+          rounds,
+          segmentsBefore: before.length,
+          segmentsAfter: after.length,
+          bytesBefore: sum(before),
+          bytesAfter: sum(after),
+          milliseconds: clock.monotonic() - begun,
+          stats
+        }
+      }
+      view = await log.maintenance.view()
+      judgement = this.#judge(slot, view, options)
+    }
+  }
+
+  async #round(
+    log: PartitionLog,
+    view: LogView,
+    judgement: CleanableJudgement,
+    { now, dryRun, eraseKeys, signal, onProgress }: CleanOptions
+  ): Promise<CleaningResult> {
+    const { shared, host, mapBytes } = this.#parts
+    const { config, maintenance } = log
+    const input: CleaningInput = {
+      dir: log.dir,
+      name: `${log.topic}-${log.partition}`,
+      segments: view.segments.filter(({ active }) => !active),
+      firstDirtyOffset: judgement.firstDirtyOffset,
+      firstUncleanableOffset: judgement.firstUncleanableOffset,
+      now: now ?? shared.clock.now(),
+      settings: {
+        segmentBytes: config.segmentBytes,
+        indexBytes: config.indexBytes,
+        indexIntervalBytes: config.indexIntervalBytes,
+        deleteRetentionMs: config.deleteRetentionMs
+      },
+      producers: view.producers,
+      abortedLater: await maintenance.abortedInActive(),
+      mapBytes,
+      hashSeeds: randomFillSync(new Uint32Array(4)),
+      ...(eraseKeys === undefined ? {} : { eraseKeys }),
+      ...maintenance.attributes
+    }
+    if (dryRun === true) return previewCleaning(input, { fs: shared.fs, clock: shared.clock, signal, onProgress })
+    return host.clean(input, { signal, onProgress, onGroup: group => maintenance.replace(view, group) })
+  }
+}
+
+/** An erasure rewrites clean segments as well. */
+function mayRewrite({ reason }: CleanableJudgement, { segments }: LogView): boolean {
+  return reason !== 'unknown-settings' && reason !== 'not-compacted' && segments.length > 1
+}
+
+const sum = (segments: readonly { readonly bytes: number }[]): number =>
+  segments.reduce((total, { bytes }) => total + bytes, 0)
