@@ -1,5 +1,7 @@
 /** The public names, nothing else. */
 
+export type { CleanableBound, CleanableJudgement, CleanableReason } from './compaction/cleanable.ts'
+export type { CleaningProgress, CleaningStats } from './compaction/cleaning-types.ts'
 export type { AppendResult } from './log/acknowledgement.ts'
 export { ArenaPool } from './log/arena.ts'
 export type { Hold, HoldOptions } from './log/holds.ts'
@@ -43,6 +45,7 @@ export { RecordCursor } from './record/record-cursor.ts'
 export type { DecodeOptions } from './record/records-section.ts'
 export type { BackupReport } from './store/backup.ts'
 export type { HandOverReport } from './store/hand-over.ts'
+export type { CleanedLog } from './store/log-cleaner.ts'
 export type {
   FailedRetention,
   RetainedPartition,
@@ -52,6 +55,7 @@ export type {
 } from './store/retain.ts'
 export { Store } from './store/store.ts'
 export type * from './store/types.ts'
+export type * from './store/upkeep-types.ts'
 export { type Clock, systemClock } from './util/clock.ts'
 export { type ErrorCode, type ErrorDetails, isLogError, LogError } from './util/errors.ts'
 export { partitionForKey } from './util/murmur2.ts'

@@ -170,6 +170,27 @@ export class LogMaintenance {
   }
 
   /**
+   * Closes the active segment when its time is over (`segment.ms`, `max.compaction.lag.ms`) and it holds anything.
+   *
+   * @returns whether it did.
+   */
+  async rollIfOld(): Promise<boolean> {
+    const { state, parts, keeper } = this.#engine
+    // As if the next batch came now, and took no room.
+    const isOld = (): boolean => {
+      const now = parts.clock.now()
+      const { active } = state
+      return active.shouldRoll({ size: 0, maxTimestamp: now, lastOffset: active.baseOffset }, now) === 'time'
+    }
+    if (!isOld()) return false
+    return this.#engine.alone(async () => {
+      if (!isOld()) return false
+      await keeper.roll(state.logEndOffset, 'time')
+      return true
+    })
+  }
+
+  /**
    * Lets the log begin at `offset`, durably, and takes the segments below it out of use. Their files are renamed
    * `.deleted` and go with `removeDeleted` when `file.delete.delay.ms` is over.
    *

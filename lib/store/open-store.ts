@@ -17,6 +17,7 @@ import { LogTable } from './log-table.ts'
 import { defaultMaxOpenFiles } from './open-file-limit.ts'
 import { Topics } from './topics.ts'
 import type { DirectoryStatus, HeldLock, LockDirectory, StoreOptions } from './types.ts'
+import { Upkeep } from './upkeep.ts'
 
 const CHECKPOINT_INTERVAL_MS = 60_000
 
@@ -27,6 +28,7 @@ export interface StoreParts {
   readonly shared: SharedParts
   readonly readOnly: boolean
   readonly checkpointIntervalMs: number
+  readonly upkeep: Upkeep
 }
 
 export async function openStoreParts(dirs: readonly string[], options: StoreOptions): Promise<StoreParts> {
@@ -59,7 +61,8 @@ export async function openStoreParts(dirs: readonly string[], options: StoreOpti
     const table = new LogTable({ shared, readOnly, onCorruption })
     addPartitions(table, directories)
     const topics = new Topics({ fs, directories, table, readOnly, defaults })
-    return { directories, table, topics, shared, readOnly, checkpointIntervalMs }
+    const upkeep = new Upkeep({ table, topics, shared, options: options.upkeep ?? {} })
+    return { directories, table, topics, shared, readOnly, checkpointIntervalMs, upkeep }
   } catch (error) {
     for (const { lock } of directories) await lock?.release().catch(() => undefined)
     throw error

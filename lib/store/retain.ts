@@ -20,7 +20,7 @@ import { publish } from '../util/diagnostics.ts'
 import { isLogError, LogError } from '../util/errors.ts'
 import { type DiskDeletion, type DiskRule, decideDiskBudget } from './disk-budget.ts'
 import { forEachLimited } from './for-each-limited.ts'
-import type { LogTable } from './log-table.ts'
+import type { LogSlot, LogTable } from './log-table.ts'
 import { storeError } from './storage-errors.ts'
 import type { Topics } from './topics.ts'
 
@@ -87,6 +87,7 @@ export interface RetainableLog {
   readonly managed: boolean
   /** The data directory it lies in. */
   readonly dir: string
+  readonly slot: LogSlot
   open(): Promise<PartitionLog>
 }
 
@@ -99,7 +100,7 @@ export function retainableLogs(table: LogTable, topics: Topics, names: readonly 
     return partitions.map((partition): RetainableLog => {
       const slot = slots.get(partition)!
       const open = (): Promise<PartitionLog> => table.open(slot, () => topics.config(topic))
-      return { topic, partition, internal, managed, dir: slot.directory.path, open }
+      return { topic, partition, internal, managed, dir: slot.directory.path, slot, open }
     })
   })
 }

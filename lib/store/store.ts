@@ -23,25 +23,25 @@ import { publish } from '../util/diagnostics.ts'
 import { isLogError, LogError } from '../util/errors.ts'
 import { type BackupOptions, type BackupReport, backupStore } from './backup.ts'
 import type { DataDirectory } from './data-directory.ts'
+import { describeTopic, newPartition } from './describe.ts'
 import { forEachLimited } from './for-each-limited.ts'
 import { type HandOverOptions, type HandOverReport, type HandOverSide, handOverTopic } from './hand-over.ts'
 import type { LogSlot, LogTable } from './log-table.ts'
 import { openStoreParts, type StoreParts } from './open-store.ts'
-import { readPartitionMetadata } from './partition-metadata.ts'
-import { type RetainOptions, type RetainReport, retainableLogs, retainLogs } from './retain.ts'
+import type { RetainOptions, RetainReport } from './retain.ts'
 import { storeError } from './storage-errors.ts'
 import { overrideLogConfig } from './topic-configs.ts'
 import type { Topics } from './topics.ts'
 import type {
   AlterTopicOptions,
-  BrokenPartition,
   CreateTopicOptions,
-  PartitionDescription,
   StoreOptions,
   StoreStatus,
   TopicDescription,
   TopicSummary
 } from './types.ts'
+import type { Upkeep } from './upkeep.ts'
+import type { CompactOptions, CompactReport } from './upkeep-types.ts'
 
 /** Logs that open, recover or close at the same time: more would only queue at the disk. */
 const LOGS_AT_A_TIME = 4
@@ -57,6 +57,7 @@ export class Store implements AsyncDisposable {
   readonly #topics: Topics
   readonly #shared: SharedParts
   readonly #checkpointIntervalMs: number
+  readonly #upkeep: Upkeep
   #timer: Timer | undefined
   #background: Promise<void> = Promise.resolve()
   #checkpointError: LogError | undefined
@@ -81,6 +82,7 @@ export class Store implements AsyncDisposable {
       throw error
     }
     store.#armTimer()
+    if (!store.readOnly) store.#upkeep.start()
     return store
   }
 
@@ -114,6 +116,7 @@ export class Store implements AsyncDisposable {
     this.#topics = parts.topics
     this.#shared = parts.shared
     this.#checkpointIntervalMs = parts.checkpointIntervalMs
+    this.#upkeep = parts.upkeep
     this.readOnly = parts.readOnly
     this.dirs = parts.directories.map(directory => directory.path)
     this.brokerOwned = parts.directories.some(directory => directory.brokerOwned)
@@ -170,20 +173,12 @@ export class Store implements AsyncDisposable {
    */
   async describe(topic: string): Promise<TopicDescription> {
     this.#assertOpen()
-    const slots = this.#slotsOf(topic)
-    const partitions: (PartitionDescription | BrokenPartition)[] = []
-    const order = [...slots.keys()].sort((a, b) => a - b)
-    await forEachLimited(order.entries(), LOGS_AT_A_TIME, async ([index, partition]) => {
-      partitions[index] = await this.#describePartition(slots.get(partition)!)
+    return describeTopic(topic, this.#slotsOf(topic), {
+      table: this.#table,
+      topics: this.#topics,
+      upkeep: this.#upkeep,
+      fs: this.#shared.fs
     })
-    const { internal, configs, topicId } = this.#topics.summary(topic)
-    return {
-      topic,
-      topicId: topicId ?? (await this.#topicIdOf(slots)) ?? null,
-      internal,
-      configs: configs ?? null,
-      partitions
-    }
   }
 
   /**
@@ -233,21 +228,37 @@ export class Store implements AsyncDisposable {
 
   /**
    * Takes away what the topics' retention says, and tells for every segment why it goes or stays. Topics whose settings
-   * are unknown keep everything.
+   * are unknown keep everything. A store does this by itself: see `StoreOptions.upkeep`.
    *
    * @returns what was done; a log that could not be looked at or shortened has its error there.
    * @throws {LogError} READ_ONLY, unless it is a dry run; UNKNOWN_TOPIC_OR_PARTITION for a topic that is not there.
    */
   async retain(options: RetainOptions = {}): Promise<RetainReport> {
     this.#assertOpen()
-    if (this.readOnly && options.dryRun !== true) {
-      throw new LogError(
-        'READ_ONLY',
-        `cannot apply retention in ${this.dirs.join(', ')}: the store is open for reading only`
-      )
-    }
-    const logs = retainableLogs(this.#table, this.#topics, options.topics)
-    return retainLogs(logs, this.#shared, options)
+    if (options.dryRun !== true) this.#assertWritable('apply retention in')
+    return this.#upkeep.retain(options)
+  }
+
+  /**
+   * Compacts the logs that are due, and tells for every log why it was or was not. Topics whose settings are unknown,
+   * and those that are not compacted, stay as they are. A store does this by itself: see `StoreOptions.upkeep`.
+   *
+   * @returns what was done; a log that could not be cleaned has its error there, and is as it was.
+   * @throws {LogError} READ_ONLY, unless it is a dry run; UNKNOWN_TOPIC_OR_PARTITION; ABORTED.
+   */
+  async compact(options: CompactOptions = {}): Promise<CompactReport> {
+    this.#assertOpen()
+    if (options.dryRun !== true) this.#assertWritable('compact')
+    return this.#upkeep.compact(options)
+  }
+
+  /** Nothing happens by itself until `resumeUpkeep`; a cleaning that is under way stops where it is. */
+  pauseUpkeep(): void {
+    this.#upkeep.pause()
+  }
+
+  resumeUpkeep(): void {
+    this.#upkeep.resume()
   }
 
   /** What is open, what went wrong, what protects the directories. Takes no I/O. */
@@ -274,6 +285,7 @@ export class Store implements AsyncDisposable {
       ),
       openFiles: { ...this.#shared.handles.stats, maxOpen: this.#shared.handles.maxOpen },
       warnings: this.#warnings(),
+      upkeep: this.#upkeep.status(),
       checkpointError: this.#checkpointError
     }
   }
@@ -358,36 +370,6 @@ export class Store implements AsyncDisposable {
     throw new LogError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic ${topic}`, { topic })
   }
 
-  async #describePartition(slot: LogSlot): Promise<PartitionDescription | BrokenPartition> {
-    const { topic, partition } = slot.folder
-    try {
-      const log = await this.#table.open(slot, () => this.#topics.config(topic))
-      const segments = log.segments()
-      return {
-        partition,
-        logStartOffset: log.logStartOffset,
-        logEndOffset: log.logEndOffset,
-        highWatermark: log.highWatermark,
-        lastStableOffset: log.lastStableOffset,
-        segments: segments.length,
-        bytes: segments.reduce((sum, segment) => sum + segment.bytes, 0),
-        leaderEpoch: log.leaderEpoch
-      }
-    } catch (error) {
-      const { code, message } = storeError(error, 'open', slot.directory.folderPath(slot.folder.name))
-      return { partition, error: { code, message } }
-    }
-  }
-
-  async #topicIdOf(slots: ReadonlyMap<number, LogSlot>): Promise<string | undefined> {
-    for (const { directory, folder } of slots.values()) {
-      const path = directory.folderPath(folder.name)
-      const topicId = await readPartitionMetadata(this.#shared.fs, path).catch(() => undefined)
-      if (topicId !== undefined) return topicId
-    }
-    return undefined
-  }
-
   #warnings(): string[] {
     const warnings = this.#directories.flatMap(directory => directory.warnings)
     for (const { path, lock, unsafe } of this.#directories) {
@@ -435,6 +417,7 @@ export class Store implements AsyncDisposable {
         problems.push(error)
       }
     }
+    await attempt(() => this.#upkeep.stop())
     await attempt(() => this.#topics.settled())
     await this.#background
     this.#table.shut()
@@ -454,21 +437,13 @@ export class Store implements AsyncDisposable {
     if (problems.length > 0) throw storeError(problems[0], 'close', this.dirs.join(', '))
   }
 
+  #assertWritable(what: string): void {
+    if (!this.readOnly) return
+    throw new LogError('READ_ONLY', `cannot ${what} ${this.dirs.join(', ')}: the store is open for reading only`)
+  }
+
   #assertOpen(): void {
     if (this.#closing !== undefined) throw new LogError('STORE_CLOSED', `the store is closed: ${this.dirs.join(', ')}`)
-  }
-}
-
-function newPartition(partition: number): PartitionDescription {
-  return {
-    partition,
-    logStartOffset: 0,
-    logEndOffset: 0,
-    highWatermark: 0,
-    lastStableOffset: 0,
-    segments: 1,
-    bytes: 0,
-    leaderEpoch: 0
   }
 }
 

@@ -1,3 +1,4 @@
+import type { CleanableReason } from '../compaction/cleanable.ts'
 import type { FileSystem } from '../fs/file-system.ts'
 import type { HandleCacheStats } from '../fs/handle-cache.ts'
 import type { LockHolder } from '../fs/lock-holder.ts'
@@ -7,6 +8,7 @@ import type { LogCondition } from '../log/log-state.ts'
 import type { RecoveryReport } from '../log/recovery-report.ts'
 import type { Clock } from '../util/clock.ts'
 import type { LogError } from '../util/errors.ts'
+import type { UpkeepOptions, UpkeepStatus } from './upkeep-types.ts'
 
 export interface StoreOptions {
   /**
@@ -32,6 +34,8 @@ export interface StoreOptions {
   readonly onCorruption?: 'fail' | 'read-prefix'
   /** Time between two writings of the checkpoints, ms; 60,000 by default. */
   readonly checkpointIntervalMs?: number
+  /** What the store does by itself: retention, compaction, removing files that are out of use. */
+  readonly upkeep?: UpkeepOptions
   /** How a directory is locked; for file systems other than the machine's. */
   readonly lock?: LockDirectory
 }
@@ -93,6 +97,23 @@ export interface PartitionDescription {
   readonly segments: number
   readonly bytes: number
   readonly leaderEpoch: number
+  /** Of a compacted topic whose settings are known. */
+  readonly compaction?: CompactionDescription
+}
+
+/** How far a log is cleaned, and why it is not cleaned further. */
+export interface CompactionDescription {
+  readonly firstDirtyOffset: number
+  /** Exclusive. */
+  readonly firstUncleanableOffset: number
+  readonly dirtyRatio: number
+  /** Whether it is cleaned with the next look, and why or why not. */
+  readonly due: boolean
+  readonly reason: CleanableReason
+  readonly overdueMs: number
+  /** Cleanings in a row that failed in this process, and the last one's error. */
+  readonly failures: number
+  readonly lastError: { readonly code: string; readonly message: string } | null
 }
 
 /** A partition that could not be opened. */
@@ -137,6 +158,8 @@ export interface StoreStatus {
   }[]
   readonly openFiles: HandleCacheStats & { readonly maxOpen: number }
   readonly warnings: readonly string[]
+  /** What the store does by itself, how far it got, and what keeps failing. */
+  readonly upkeep: UpkeepStatus
   /** What the last writing of the checkpoints met; it is tried again at the next one. */
   readonly checkpointError: LogError | undefined
 }

@@ -5,18 +5,20 @@ import { type Channel, channel } from 'node:diagnostics_channel'
  *
  *     heartwood:roll      { topic, partition, baseOffset, previousBaseOffset, reason }   a new active segment
  *     heartwood:flush     { topic, partition, durableOffset, milliseconds }              a sync returned
+ *     heartwood:compaction { topic, partition, ...CleanedLog }                           a log was cleaned
  *     heartwood:hold-broken { topic, partition, hold, offset, limit, allowed, found }    a reader's hold was broken
  *     heartwood:recovery  { topic, partition, report }                                   a log was recovered at open
  *     heartwood:error     { topic?, partition?, dir?, error }                            something failed that nobody awaits
  *
  * Messages never hold keys, values or other payload.
  */
-export type DiagnosticsName = 'roll' | 'flush' | 'recovery' | 'hold-broken' | 'error'
+export type DiagnosticsName = 'roll' | 'flush' | 'recovery' | 'compaction' | 'hold-broken' | 'error'
 
 const CHANNELS: Readonly<Record<DiagnosticsName, Channel>> = {
   roll: channel('heartwood:roll'),
   flush: channel('heartwood:flush'),
   recovery: channel('heartwood:recovery'),
+  compaction: channel('heartwood:compaction'),
   'hold-broken': channel('heartwood:hold-broken'),
   error: channel('heartwood:error')
 }
