@@ -228,7 +228,8 @@ export class Store implements AsyncDisposable {
 
   /**
    * Takes away what the topics' retention says, and tells for every segment why it goes or stays. Topics whose settings
-   * are unknown keep everything. A store does this by itself: see `StoreOptions.upkeep`.
+   * are unknown keep everything. A store does this by itself: see `StoreOptions.upkeep`. While the wall clock is ahead
+   * of where it was to be, nothing goes for its age, unless `options.now` says what time it is.
    *
    * @returns what was done; a log that could not be looked at or shortened has its error there.
    * @throws {LogError} READ_ONLY, unless it is a dry run; UNKNOWN_TOPIC_OR_PARTITION for a topic that is not there.

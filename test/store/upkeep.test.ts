@@ -1,0 +1,265 @@
+/** What a store does by itself: retention, compaction, removing what is out of use. */
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
+import type { PartitionLog } from '../../lib/log/partition-log.ts'
+import { Store } from '../../lib/store/store.ts'
+import { ManualClock } from '../helpers/manual-clock.ts'
+import { tempDir } from '../helpers/paths.ts'
+import { values } from './helpers.ts'
+
+t.setTimeout(120_000)
+
+const LOOK_MS = 15_000
+const COMPACTED = { 'cleanup.policy': 'compact', 'segment.bytes': '1048576' }
+
+async function made(): Promise<{ fs: MemoryFileSystem; clock: ManualClock; open: () => Promise<Store> }> {
+  const fs = new MemoryFileSystem()
+  const clock = new ManualClock()
+  await fs.makeDirectory('/data')
+  await fs.syncDirectory('/')
+  return { fs, clock, open: () => Store.open('/data', { fs, clock }) }
+}
+
+/** Time passes, with what happens in it. */
+async function pass(clock: ManualClock, ms: number): Promise<void> {
+  await clock.advanceAsync(ms)
+  for (let i = 0; i < 4000; i += 1) await new Promise(resolve => setImmediate(resolve))
+}
+
+/** `count` records of keys in turn, then a new segment. */
+async function fill(log: PartitionLog, count: number, keys: number): Promise<void> {
+  for (let i = 0; i < count; i += 1) await log.append([{ key: `k${i % keys}`, value: `v${i}` }], { ownBatch: true })
+  await log.roll()
+}
+
+const namesIn = async (fs: MemoryFileSystem, folder: string, suffix: string): Promise<string[]> =>
+  (await fs.readDirectory(folder)).map(({ name }) => name).filter(name => name.endsWith(suffix))
+
+t.test('retention happens by itself, and its files go when their time is over', async t => {
+  const { fs, clock, open } = await made()
+  const store = await open()
+  await store.createTopic('orders', { configs: { 'retention.ms': '20000', 'file.delete.delay.ms': '60000' } })
+  const log = await store.openLog('orders', 0)
+  await fill(log, 5, 5)
+  await pass(clock, LOOK_MS)
+  t.equal(log.logStartOffset, 0, 'not asked yet')
+  await pass(clock, LOOK_MS)
+  t.equal(log.logStartOffset, 5)
+  t.match(store.status().upkeep, { retention: { deletedSegments: 1 }, reclaimedBytes: 0 })
+  t.ok(store.status().upkeep.reclaimableBytes > 0)
+  t.equal((await namesIn(fs, '/data/orders-0', '.log.deleted')).length, 1)
+  await pass(clock, 75_000)
+  t.same(await namesIn(fs, '/data/orders-0', '.deleted'), [])
+  t.match(store.status().upkeep, { reclaimableBytes: 0 })
+  t.ok(store.status().upkeep.reclaimedBytes > 0)
+  await store.close()
+})
+
+t.test('a log that nobody has opened is looked after as well', async t => {
+  const { clock, open } = await made()
+  const before = await open()
+  await before.createTopic('orders', { configs: { 'retention.ms': '1000' } })
+  await fill(await before.openLog('orders', 0), 5, 5)
+  await before.close()
+  const store = await open()
+  await pass(clock, 2 * LOOK_MS)
+  t.equal((await store.openLog('orders', 0)).logStartOffset, 5)
+  await store.close()
+})
+
+t.test('the dirtiest log is cleaned first, and the checkpoint says how far', async t => {
+  const { fs, clock, open } = await made()
+  const store = await open()
+  for (const topic of ['a', 'b', 'c']) await store.createTopic(topic, { configs: COMPACTED })
+  await store.createTopic('plain')
+  for (const topic of ['a', 'b', 'c', 'plain']) await fill(await store.openLog(topic, 0), 12, 3)
+  // A part of `a` is clean already.
+  await store.compact({ topics: ['a'] })
+  await fill(await store.openLog('a', 0), 24, 3)
+  const order: string[] = []
+  const { subscribe, unsubscribe } = await import('node:diagnostics_channel')
+  const note = (message: unknown): void => void order.push((message as { topic: string }).topic)
+  subscribe('heartwood:compaction', note)
+  t.teardown(() => unsubscribe('heartwood:compaction', note))
+  await pass(clock, LOOK_MS)
+  t.same(order.at(-1), 'a')
+  t.equal(order.length, 3, order.join())
+  for (const topic of ['b', 'c']) t.same(await values(await store.openLog(topic, 0)), ['v9', 'v10', 'v11'])
+  t.same(await values(await store.openLog('a', 0)), ['v21', 'v22', 'v23'])
+  t.equal((await values(await store.openLog('plain', 0))).length, 12)
+  t.match(store.status().upkeep, { cleanings: 4, setbacks: [], cleanerHost: 'inline', cleaning: undefined })
+  t.ok(store.status().upkeep.cleanedAwayBytes > 0)
+  const checkpoint = await fs.open('/data/cleaner-offset-checkpoint', 'read')
+  const bytes = Buffer.alloc(200)
+  const lines = bytes.subarray(0, await checkpoint.read(bytes, 0)).toString()
+  await checkpoint.close()
+  t.match(lines, /^0\n3\n/)
+  t.match(lines, /\nb 0 12\n/)
+  t.match(lines, /\na 0 36\n/)
+  const { partitions } = await store.describe('b')
+  t.match(partitions[0], { compaction: { firstDirtyOffset: 12, due: false, reason: 'nothing-dirty', failures: 0 } })
+  await store.close()
+})
+
+t.test('a log whose cleaning fails is told of and tried again later; the others go on', async t => {
+  const { fs, clock, open } = await made()
+  const store = await open()
+  for (const topic of ['bad', 'good']) await store.createTopic(topic, { configs: COMPACTED })
+  for (const topic of ['bad', 'good']) await fill(await store.openLog(topic, 0), 12, 3)
+  const handle = await fs.open('/data/bad-0/00000000000000000000.log', 'write')
+  const one = Buffer.alloc(1)
+  await handle.read(one, 200)
+  const flip = async (): Promise<void> => {
+    one[0] = (one[0] as number) ^ 1
+    await handle.write(one, 200)
+  }
+  await flip()
+  await pass(clock, LOOK_MS)
+  t.same(await values(await store.openLog('good', 0)), ['v9', 'v10', 'v11'])
+  t.match(store.status().upkeep.setbacks, [
+    { topic: 'bad', partition: 0, what: 'compaction', failures: 1, error: { code: 'CORRUPT_LOG' } }
+  ])
+  const described = async () => (await store.describe('bad')).partitions[0]
+  t.match(await described(), { compaction: { due: true, failures: 1, lastError: { code: 'CORRUPT_LOG' } } })
+  t.same(await namesIn(fs, '/data/bad-0', '.cleaned'), [], 'nothing is left of the attempt')
+  await pass(clock, LOOK_MS)
+  t.match(store.status().upkeep.setbacks, [{ failures: 2 }])
+  await pass(clock, LOOK_MS)
+  t.match(store.status().upkeep.setbacks, [{ failures: 2 }], 'the pauses double')
+  await flip()
+  await pass(clock, LOOK_MS)
+  t.same(store.status().upkeep.setbacks, [])
+  t.match(await described(), { compaction: { due: false, failures: 0, lastError: null } })
+  t.same(await values(await store.openLog('bad', 0)), ['v9', 'v10', 'v11'])
+  await handle.close()
+  await store.close()
+})
+
+t.test('a topic whose settings nobody has stated is left alone', async t => {
+  const { fs, clock, open } = await made()
+  const before = await open()
+  await before.createTopic('orders', { configs: { ...COMPACTED, 'retention.ms': '1' } })
+  await fill(await before.openLog('orders', 0), 12, 3)
+  await before.close()
+  await fs.unlink('/data/heartwood-topics')
+  const store = await open()
+  await pass(clock, 4 * LOOK_MS)
+  t.equal((await values(await store.openLog('orders', 0))).length, 12)
+  const { partitions } = await store.compact({ force: true })
+  t.match(partitions, [{ judgement: { due: false, reason: 'unknown-settings' }, cleaned: undefined }])
+  t.match((await store.retain({ dryRun: true })).deletedSegments, 0)
+  await store.alterTopic('orders', { set: { 'cleanup.policy': 'compact' } })
+  await pass(clock, LOOK_MS)
+  t.same(await values(await store.openLog('orders', 0)), ['v9', 'v10', 'v11'], 'now they are stated')
+  await store.close()
+})
+
+t.test('an active segment that is old is closed, so that the cleaner gets to it', async t => {
+  const { clock, open } = await made()
+  const store = await open()
+  await store.createTopic('orders', { configs: { ...COMPACTED, 'max.compaction.lag.ms': '60000' } })
+  const log = await store.openLog('orders', 0)
+  for (const value of ['a', 'b']) await log.append([{ key: 'k', value, timestamp: clock.now() }], { ownBatch: true })
+  await pass(clock, 2 * LOOK_MS)
+  t.equal(log.segments().length, 1)
+  await pass(clock, 4 * LOOK_MS)
+  t.equal(log.segments().length, 2)
+  t.same(await values(log), ['b'])
+  await store.close()
+})
+
+t.test('paused, nothing begins; resumed, it goes on', async t => {
+  const { clock, open } = await made()
+  const store = await open()
+  await store.createTopic('orders', { configs: COMPACTED })
+  const log = await store.openLog('orders', 0)
+  await fill(log, 12, 3)
+  store.pauseUpkeep()
+  t.equal(store.status().upkeep.paused, true)
+  await pass(clock, 3 * LOOK_MS)
+  t.equal((await values(log)).length, 12)
+  store.resumeUpkeep()
+  await pass(clock, LOOK_MS)
+  t.equal((await values(log)).length, 3)
+  await store.close()
+})
+
+t.test('a log that is cut behind what was cleaned is dirty again from there on', async t => {
+  const { open } = await made()
+  const store = await open()
+  await store.createTopic('orders', { configs: COMPACTED })
+  const log = await store.openLog('orders', 0)
+  await fill(log, 12, 3)
+  await store.compact()
+  await log.truncateTo(10)
+  await fill(log, 6, 3)
+  await store.checkpoint()
+  t.match((await store.describe('orders')).partitions[0], { compaction: { firstDirtyOffset: 10 } })
+  // A segment that both parts share counts for both: just half of it is dirty.
+  await store.compact({ force: true })
+  t.same(await values(log), ['v3', 'v4', 'v5'])
+  await store.close()
+})
+
+t.test('closing a store stops a cleaning in its worker thread, and leaves nothing behind', async t => {
+  const dir = join(await tempDir(t), 'data')
+  const upkeep = { background: false, cleanerBytesPerSecond: 20_000 }
+  const store = await Store.open(dir, { upkeep })
+  t.equal(store.status().upkeep.cleanerHost, 'worker')
+  await store.createTopic('orders', { configs: COMPACTED })
+  const log = await store.openLog('orders', 0)
+  const records = Array.from({ length: 2000 }, (_, i) => ({ key: `k${i % 10}`, value: Buffer.alloc(100, i) }))
+  await log.append(records)
+  await log.roll()
+  const cleaning = store.compact()
+  const refused = t.rejects(cleaning, { code: 'ABORTED' })
+  await new Promise(resolve => setTimeout(resolve, 400))
+  const begun = performance.now()
+  await store.close()
+  t.ok(performance.now() - begun < 10_000, 'at this rate it would have taken 20 s')
+  await refused
+  t.notOk((await readdir(join(dir, 'orders-0'))).some(name => /\.(?:cleaned|swap)$/.test(name)))
+  const again = await Store.open(dir, { upkeep: { background: false } })
+  t.equal((await values(await again.openLog('orders', 0))).length, 2000)
+  const controller = new AbortController()
+  controller.abort()
+  await t.rejects(again.compact({ signal: controller.signal }), { code: 'ABORTED' })
+  const { partitions } = await again.compact()
+  t.match(partitions, [{ cleaned: { rounds: 1, stats: { recordsRead: 2000, recordsKept: 10 } } }])
+  t.equal((await values(await again.openLog('orders', 0))).length, 10)
+  await again.close()
+})
+
+t.test('keys that do not fit into the map take several rounds', async t => {
+  const { fs, clock } = await made()
+  const store = await Store.open('/data', { fs, clock, upkeep: { cleanerMapBytes: 24 * 64 } })
+  await store.createTopic('orders', { configs: COMPACTED })
+  const log = await store.openLog('orders', 0)
+  for (let round = 0; round < 2; round += 1) await fill(log, 300, 300)
+  const { partitions } = await store.compact()
+  const [{ cleaned }] = partitions as unknown as [{ cleaned: { rounds: number } }]
+  t.ok(cleaned.rounds > 5, `${cleaned.rounds} rounds`)
+  t.equal((await values(log)).length, 300)
+  await store.close()
+})
+
+t.test('a dry run says what would go and changes nothing, read-only too', async t => {
+  const { fs, clock, open } = await made()
+  const store = await open()
+  await store.createTopic('orders', { configs: COMPACTED })
+  const log = await store.openLog('orders', 0)
+  await fill(log, 12, 3)
+  const expected = [{ cleaned: { stats: { recordsRead: 12, recordsKept: 3, superseded: 9 } } }]
+  t.match((await store.compact({ dryRun: true })).partitions, expected)
+  t.equal((await values(log)).length, 12)
+  await store.close()
+  const reader = await Store.open('/data', { fs, clock, readOnly: true })
+  t.match((await reader.compact({ dryRun: true })).partitions, expected)
+  await t.rejects(reader.compact(), { code: 'READ_ONLY' })
+  await reader.close()
+  const again = await open()
+  t.match((await again.compact()).partitions, expected)
+  await again.close()
+})
