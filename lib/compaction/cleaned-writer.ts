@@ -22,13 +22,18 @@ import {
 } from '../segment/file-names.ts'
 import { IndexBuilder } from '../segment/index-builder.ts'
 import { TransactionIndex } from '../segment/transaction-index.ts'
-import { KiB } from '../util/sizes.ts'
+import { KiB, MiB } from '../util/sizes.ts'
 import type { CleanedBatch } from './batch-cleaner.ts'
 import type { CleanedSegment, CleaningInput } from './cleaning-types.ts'
 
 const MAX_INT32 = 2 ** 31 - 1
 /** Written at a time. */
 const WRITE_BYTES = 512 * KiB
+/**
+ * What has been written is synced in the background each time this much has come together, so that the sync at the end
+ * is short: one of a gigabyte would be in the way of everybody who waits for the same disk.
+ */
+const SYNC_BYTES = 16 * MiB
 
 /** What is asked of the header of a batch that is written. */
 export type BatchFacts = Pick<BatchHead, 'baseOffset' | 'lastOffset' | 'maxTimestamp'>
@@ -53,6 +58,18 @@ interface OpenSegment {
   nextOffset: number
 }
 
+/** Memory of a writer, used by one after the other: one piece gathers while the other is being written. */
+export class PendingBuffers {
+  gathering: Buffer = Buffer.allocUnsafeSlow(WRITE_BYTES)
+  writing: Buffer = Buffer.allocUnsafeSlow(WRITE_BYTES)
+
+  swap(): void {
+    const { gathering } = this
+    this.gathering = this.writing
+    this.writing = gathering
+  }
+}
+
 export interface GroupPlace {
   /** Base of the first source: the first new segment has it, whatever is left. */
   readonly baseOffset: number
@@ -67,23 +84,26 @@ export class CleanedWriter implements CleanedSink {
   readonly #made: string[] = []
   readonly #finished: CleanedSegment[] = []
   #open: OpenSegment | undefined
-  readonly #pending: Buffer
+  readonly #pending: PendingBuffers
   #pendingBytes = 0
   #writtenBytes = 0
+  /** The write, and the sync, that are under way. */
+  #writing: Promise<void> | undefined
+  #syncing: Promise<void> | undefined
+  #unsyncedBytes = 0
 
-  private constructor(fs: FileSystem, input: CleaningInput, place: GroupPlace, pending: Buffer) {
+  private constructor(fs: FileSystem, input: CleaningInput, place: GroupPlace, pending: PendingBuffers) {
     this.#fs = fs
     this.#input = input
     this.#place = place
     this.#pending = pending
   }
 
-  /** @param pending - memory for what waits to be written: `newPending()`, used by one writer after the other. */
   static async create(
     fs: FileSystem,
     input: CleaningInput,
     place: GroupPlace,
-    pending: Buffer
+    pending: PendingBuffers
   ): Promise<CleanedWriter> {
     const writer = new CleanedWriter(fs, input, place, pending)
     try {
@@ -95,10 +115,6 @@ export class CleanedWriter implements CleanedSink {
     return writer
   }
 
-  static newPending(): Buffer {
-    return Buffer.allocUnsafeSlow(WRITE_BYTES)
-  }
-
   get writtenBytes(): number {
     return this.#writtenBytes
   }
@@ -107,11 +123,11 @@ export class CleanedWriter implements CleanedSink {
     const size = batch.end - batch.start
     const open = this.#open!
     const fitsSegment = open.bytes + size <= MAX_INT32 && facts.lastOffset - open.baseOffset <= MAX_INT32
-    if (!fitsSegment || this.#pendingBytes + size > this.#pending.length) {
+    if (!fitsSegment || this.#pendingBytes + size > WRITE_BYTES) {
       return this.#addSlowly(batch, facts, fitsSegment)
     }
     this.#note(open, batch, facts)
-    batch.bytes.copy(this.#pending, this.#pendingBytes, batch.start, batch.end)
+    batch.bytes.copy(this.#pending.gathering, this.#pendingBytes, batch.start, batch.end)
     this.#pendingBytes += size
     return undefined
   }
@@ -124,6 +140,7 @@ export class CleanedWriter implements CleanedSink {
   async discard(): Promise<void> {
     const open = this.#open
     this.#open = undefined
+    await Promise.allSettled([this.#writing, this.#syncing])
     await open?.handle.close().catch(() => undefined)
     for (const path of this.#made) {
       // Whatever hinders it hinders the next opening less: that removes what bears this suffix.
@@ -140,10 +157,11 @@ export class CleanedWriter implements CleanedSink {
     }
     const size = batch.end - batch.start
     const open = this.#open!
-    if (size > this.#pending.length) {
+    if (size > WRITE_BYTES) {
+      await this.#settled()
       await this.#write(open, batch.bytes.subarray(batch.start, batch.end), open.bytes)
     } else {
-      batch.bytes.copy(this.#pending, 0, batch.start, batch.end)
+      batch.bytes.copy(this.#pending.gathering, 0, batch.start, batch.end)
       this.#pendingBytes = size
     }
     this.#note(open, batch, facts)
@@ -156,21 +174,49 @@ export class CleanedWriter implements CleanedSink {
     open.nextOffset = facts.lastOffset + 1
   }
 
+  /** Begins to write what has gathered, once what came before it is written. */
   async #flush(): Promise<void> {
     const open = this.#open!
     const size = this.#pendingBytes
     if (size === 0) return
-    await this.#write(open, this.#pending.subarray(0, size), open.bytes - size)
+    await this.#settled()
+    this.#pending.swap()
     this.#pendingBytes = 0
+    this.#writing = this.#write(open, this.#pending.writing.subarray(0, size), open.bytes - size)
+    this.#writing.catch(() => undefined) // whoever waits for it is told
   }
 
-  async #write({ handle }: OpenSegment, bytes: Buffer, position: number): Promise<void> {
+  async #settled(): Promise<void> {
+    const writing = this.#writing
+    this.#writing = undefined
+    await writing
+  }
+
+  async #write(open: OpenSegment, bytes: Buffer, position: number): Promise<void> {
+    const { handle } = open
     try {
       await writeFully(handle, bytes, position)
     } catch (error) {
       throw toLogError(error, 'write', handle.path)
     }
     this.#writtenBytes += bytes.length
+    this.#unsyncedBytes += bytes.length
+    if (this.#unsyncedBytes >= SYNC_BYTES && this.#syncing === undefined) this.#syncBehind(handle)
+  }
+
+  #syncBehind(handle: FileHandle): void {
+    this.#unsyncedBytes = 0
+    const syncing = handle.datasync().then(
+      () => {
+        this.#syncing = undefined
+      },
+      error => {
+        // It stays, and the last sync, which waits for it, fails with it: a later one that succeeds would prove nothing.
+        throw toLogError(error, 'sync', handle.path)
+      }
+    )
+    syncing.catch(() => undefined)
+    this.#syncing = syncing
   }
 
   async #begin(baseOffset: number): Promise<void> {
@@ -187,6 +233,9 @@ export class CleanedWriter implements CleanedSink {
 
   async #seal(): Promise<void> {
     await this.#flush()
+    await this.#settled()
+    await this.#syncing
+    this.#unsyncedBytes = 0
     const { baseOffset, handle, indexes, transactions, bytes, nextOffset } = this.#open!
     indexes.finish()
     await this.#close(handle)

@@ -12,13 +12,14 @@
  *   C2  Nothing at or above `firstUncleanableOffset` is read, let alone dropped.
  *   C3  Records above what the map covers stay, and so does the last batch in front of `firstUncleanableOffset`, if
  *       only its header.
- *   C4  Memory is that of the map, a piece to read, one to write, one batch decompressed, and one built anew.
+ *   C4  Memory is that of the map, two pieces to read and two to write, one batch decompressed, and one built anew.
  */
 import type { FileSystem } from '../fs/file-system.ts'
+import { BatchHead } from '../record/batch-head.ts'
 import type { Clock } from '../util/clock.ts'
 import { AbortedTransactions } from './aborted-transactions.ts'
 import { BatchCleaner } from './batch-cleaner.ts'
-import { CleanedCounter, type CleanedSink, CleanedWriter } from './cleaned-writer.ts'
+import { CleanedCounter, type CleanedSink, CleanedWriter, PendingBuffers } from './cleaned-writer.ts'
 import { type CleaningPace, throwIfAborted } from './cleaning-pace.ts'
 import {
   addStats,
@@ -32,7 +33,7 @@ import {
 import { type BuiltMap, buildKeyMap, bytesToBuild } from './key-map-builder.ts'
 import { OffsetMap } from './offset-map.ts'
 import { groupSegments } from './segment-groups.ts'
-import { PieceBuffer, SourceReader } from './source-reader.ts'
+import { SourceReader } from './source-reader.ts'
 import { TransactionTracker } from './transaction-tracker.ts'
 
 export interface CleaningOptions {
@@ -70,13 +71,12 @@ export function previewCleaning(
 class Cleaning {
   readonly #input: CleaningInput
   readonly #options: CleaningOptions
-  readonly #buffers = new PieceBuffer()
   readonly #stats = noStats()
   readonly #aborted: AbortedTransactions
   #phase: CleaningProgress['phase'] = 'building'
   #doneBytes = 0
   #totalBytes = 0
-  #pending: Buffer | undefined
+  #pending: PendingBuffers | undefined
 
   constructor(input: CleaningInput, options: CleaningOptions) {
     this.#input = input
@@ -116,7 +116,7 @@ class Cleaning {
     this.#totalBytes = bytesToBuild(this.#input)
     const { fs, signal } = this.#options
     const onRead = (bytes: number): Promise<void> => this.#spend(bytes, bytes)
-    const built = await buildKeyMap(this.#input, { fs, map, buffers: this.#buffers, signal, onRead })
+    const built = await buildKeyMap(this.#input, { fs, map, signal, onRead })
     return { map, built }
   }
 
@@ -152,7 +152,7 @@ class Cleaning {
   #writer(group: readonly SourceSegment[]): Promise<CleanedSink> {
     const { baseOffset } = group[0]!
     const { modifiedMs } = group.at(-1)!
-    this.#pending ??= CleanedWriter.newPending()
+    this.#pending ??= new PendingBuffers()
     return CleanedWriter.create(this.#options.fs, this.#input, { baseOffset, modifiedMs }, this.#pending)
   }
 
@@ -166,7 +166,7 @@ class Cleaning {
     const number = segments.indexOf(source)
     const upper = segments[number + 1]?.baseOffset ?? Math.max(source.nextOffset, firstUncleanableOffset)
     tracker.expect(await this.#aborted.collect(number, upper))
-    const reader = await SourceReader.open(this.#options.fs, this.#input, source, this.#buffers)
+    const reader = await SourceReader.open(this.#options.fs, this.#input, source)
     try {
       let written = sink.writtenBytes
       for (let bytes = await reader.fill(); bytes > 0; bytes = await reader.fill()) {
@@ -197,6 +197,7 @@ class Cleaning {
 /** Every batch that lies in memory. */
 async function cleanPiece(reader: SourceReader, cleaner: BatchCleaner, sink: CleanedSink): Promise<void> {
   const { head } = reader
+  const rebuilt = new BatchHead()
   while (reader.next()) {
     let cleaned: ReturnType<BatchCleaner['clean']>
     try {
@@ -205,10 +206,12 @@ async function cleanPiece(reader: SourceReader, cleaner: BatchCleaner, sink: Cle
       throw reader.failed(error)
     }
     if (cleaned === undefined) continue
-    head.lieIn(cleaned.bytes)
-    head.take(cleaned.start)
-    const full = sink.add(cleaned, head)
+    const isCopy = cleaned.bytes === reader.bytes
+    if (!isCopy) {
+      rebuilt.lieIn(cleaned.bytes)
+      rebuilt.take(cleaned.start)
+    }
+    const full = sink.add(cleaned, isCopy ? head : rebuilt)
     if (full !== undefined) await full
-    head.lieIn(reader.bytes)
   }
 }

@@ -4,13 +4,12 @@ import { AbortedTransactions } from './aborted-transactions.ts'
 import { throwIfAborted } from './cleaning-pace.ts'
 import type { CleaningInput, SourceSegment } from './cleaning-types.ts'
 import { KeyPlaces, type OffsetMap } from './offset-map.ts'
-import { type PieceBuffer, SourceReader } from './source-reader.ts'
+import { SourceReader } from './source-reader.ts'
 import { TransactionTracker } from './transaction-tracker.ts'
 
 export interface BuildOptions {
   readonly fs: FileSystem
   readonly map: OffsetMap
-  readonly buffers: PieceBuffer
   readonly signal: AbortSignal | undefined
   /** Told of bytes read; rests as long as the pace asks for. */
   readonly onRead: (bytes: number) => Promise<void>
@@ -30,7 +29,7 @@ export interface BuiltMap {
  * records that there is a later one, which is so.
  */
 export async function buildKeyMap(input: CleaningInput, options: BuildOptions): Promise<BuiltMap> {
-  const { fs, buffers, signal } = options
+  const { fs, signal } = options
   const { firstDirtyOffset, firstUncleanableOffset } = input
   const builder = new KeyMapBuilder(input, options)
   const aborted = new AbortedTransactions(fs, input)
@@ -41,7 +40,7 @@ export async function buildKeyMap(input: CleaningInput, options: BuildOptions): 
     if (segment.baseOffset >= firstUncleanableOffset || builder.isFull) break
     throwIfAborted(signal)
     builder.tracker.expect(await aborted.collect(i, nextBase))
-    const reader = await SourceReader.open(fs, input, segment, buffers)
+    const reader = await SourceReader.open(fs, input, segment)
     try {
       await builder.take(reader)
     } finally {

@@ -1,15 +1,13 @@
 import type { FileHandle, FileSystem } from '../fs/file-system.ts'
 import { toLogError } from '../fs/system-errors.ts'
+import { ReadAhead } from '../log/read-ahead.ts'
 import { BatchHead } from '../record/batch-head.ts'
 import { scanBatch } from '../record/batch-scan.ts'
 import { BatchView } from '../record/batch-view.ts'
 import { filePath, LOG_SUFFIX, segmentFileName } from '../segment/file-names.ts'
 import { isLogError, LogError } from '../util/errors.ts'
-import { KiB } from '../util/sizes.ts'
 import type { CleaningInput, SourceSegment } from './cleaning-types.ts'
 
-/** Read at a time. What is done with it takes some milliseconds, which is how long the event loop has to wait. */
-export const PIECE_BYTES = 512 * KiB
 const MAX_INT32 = 2 ** 31 - 1
 const NOTHING = Buffer.alloc(0)
 
@@ -20,7 +18,7 @@ const NOTHING = Buffer.alloc(0)
  *
  *     while (await reader.fill()) while (reader.next()) use(reader.head, reader.position)
  *
- * Holds one piece, or one batch that is larger; both are overwritten by the next `fill`.
+ * The next piece is being read while the present one is looked at; what is shown is overwritten by the next `fill`.
  */
 export class SourceReader {
   readonly path: string
@@ -29,34 +27,33 @@ export class SourceReader {
   readonly #name: string
   readonly #segment: SourceSegment
   readonly #handle: FileHandle
-  readonly #buffers: PieceBuffer
-  #filled = 0
+  readonly #ahead: ReadAhead
+  #bytes: Buffer = NOTHING
+  /** Position in the file of the first of `#bytes`, and behind the last. */
+  #from = 0
+  #end = 0
   #at = 0
-  #need = 0
-  /** Of the first byte in memory. */
-  #bufferPosition = 0
+  #need = 1
   #position = 0
   #nextOffset: number
 
-  private constructor(name: string, path: string, segment: SourceSegment, handle: FileHandle, buffers: PieceBuffer) {
+  private constructor(name: string, path: string, segment: SourceSegment, handle: FileHandle) {
     this.#name = name
     this.path = path
     this.#segment = segment
     this.#handle = handle
-    this.#buffers = buffers
+    this.#ahead = new ReadAhead(handle, { from: 0, to: segment.bytes })
     this.#nextOffset = segment.baseOffset
   }
 
-  /** @param buffers - shared by readers that come one after the other. */
   static async open(
     fs: FileSystem,
     { dir, name }: Pick<CleaningInput, 'dir' | 'name'>,
-    segment: SourceSegment,
-    buffers: PieceBuffer
+    segment: SourceSegment
   ): Promise<SourceReader> {
     const path = filePath(dir, segmentFileName(segment.baseOffset, LOG_SUFFIX))
     try {
-      return new SourceReader(name, path, segment, await fs.open(path, 'read'), buffers)
+      return new SourceReader(name, path, segment, await fs.open(path, 'read'))
     } catch (error) {
       throw toLogError(error, 'open', path)
     }
@@ -69,36 +66,31 @@ export class SourceReader {
 
   /** What `head` lies in. */
   get bytes(): Buffer {
-    return this.#buffers.bytes
+    return this.#bytes
   }
 
   /**
    * Reads on.
    *
-   * @returns bytes that were read; 0 when all of the segment has been shown.
+   * @returns bytes that have come; 0 when all of the segment has been shown.
    * @throws {LogError} CORRUPT_LOG if the file ends before it should.
    */
   async fill(): Promise<number> {
-    const carried = this.#filled - this.#at
-    const start = this.#bufferPosition + this.#at
+    const start = this.#from + this.#at
     const left = this.#segment.bytes - start
     if (left === 0) return 0
     if (this.#need > left) throw this.#corrupt(start, 'the segment ends within it')
-    const length = Math.min(Math.max(PIECE_BYTES, this.#need), left)
-    const buffer = this.#buffers.take(length, this.#at, carried)
-    let count: number
-    try {
-      count = await this.#handle.read(buffer.subarray(carried, length), start + carried)
-    } catch (error) {
+    const isThere = await this.#ahead.fill(start, this.#need).catch(error => {
       throw toLogError(error, 'read', this.path)
-    }
-    this.#bufferPosition = start
-    this.#filled = carried + count
-    this.#at = 0
-    if (count < length - carried) {
-      throw this.#corrupt(start + this.#filled, `the file ends there, at ${this.#segment.bytes} bytes it should`)
-    }
-    this.head.lieIn(buffer)
+    })
+    this.#bytes = this.#ahead.bytes
+    this.#from = this.#ahead.from
+    this.#at = start - this.#from
+    const end = this.#from + this.#bytes.length
+    if (!isThere) throw this.#corrupt(end, `the file ends there, at ${this.#segment.bytes} bytes it should`)
+    const count = end - this.#end
+    this.#end = end
+    this.head.lieIn(this.#bytes)
     return count
   }
 
@@ -111,12 +103,12 @@ export class SourceReader {
   next(): boolean {
     const { head } = this
     const start = this.#at
-    if (start === this.#filled) {
-      this.#need = 0
+    if (start === this.#bytes.length) {
+      this.#need = 1
       return false
     }
-    this.#position = this.#bufferPosition + start
-    if (!head.take(start) || head.start + head.size > this.#filled) return this.#nextCarefully(start)
+    this.#position = this.#from + start
+    if (!head.take(start)) return this.#nextCarefully(start)
     if (!head.hasRightCrc()) throw this.#corrupt(this.#position, 'its CRC does not match')
     const { baseOffset, lastOffset } = head
     if (baseOffset < this.#nextOffset) {
@@ -137,21 +129,22 @@ export class SourceReader {
   }
 
   async close(): Promise<void> {
+    await this.#ahead.settle()
     // A descriptor that was only read has nothing to lose, and what it fails with must not hide another error.
     await this.#handle.close().catch(() => undefined)
   }
 
   /** `head` has said no: whether because more bytes are needed, or because this is no batch. */
   #nextCarefully(start: number): false {
-    const { bytes } = this.#buffers
-    const scan = scanBatch(bytes, start, this.#filled)
+    const bytes = this.#bytes
+    const scan = scanBatch(bytes, start, bytes.length)
     if (scan.kind === 'incomplete') {
       this.#need = scan.need
       return false
     }
     if (scan.kind === 'corrupt') throw this.#corrupt(this.#position, scan.reason)
     try {
-      new BatchView(bytes.subarray(0, this.#filled), start).verify(this.#position)
+      new BatchView(bytes, start).verify(this.#position)
     } catch (error) {
       throw isLogError(error) ? this.#refused(error) : error
     }
@@ -172,30 +165,5 @@ export class SourceReader {
     const { baseOffset } = this.#segment
     const message = `${this.#name}: cannot clean ${this.path}, which stays as it is: ${reason}`
     return new LogError(code, message, { path: this.path, baseOffset, position }, cause)
-  }
-}
-
-/** Memory for one piece, used by one reader after the other. */
-export class PieceBuffer {
-  #bytes: Buffer = NOTHING
-
-  get bytes(): Buffer {
-    return this.#bytes
-  }
-
-  /** Room for `length` bytes, which begins with the `carried` ones that lie at `from`. */
-  take(length: number, from: number, carried: number): Buffer {
-    const before = this.#bytes
-    // Memory for a batch that was larger than a piece is not kept for those that follow.
-    const needed = Math.max(length, PIECE_BYTES)
-    const isFitting =
-      before.length === PIECE_BYTES ? needed <= PIECE_BYTES : before.length >= needed && needed > PIECE_BYTES
-    if (isFitting) {
-      before.copyWithin(0, from, from + carried)
-    } else {
-      this.#bytes = Buffer.allocUnsafeSlow(needed)
-      before.copy(this.#bytes, 0, from, from + carried)
-    }
-    return this.#bytes
   }
 }
