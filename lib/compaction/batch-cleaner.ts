@@ -272,19 +272,18 @@ export class BatchCleaner {
     if (this.#scratch.length < room || this.#scratch.length > 4 * Math.max(room, KEPT_SCRATCH_BYTES)) {
       this.#scratch = Buffer.allocUnsafeSlow(Math.max(room, KEPT_SCRATCH_BYTES))
     }
-    const { baseOffset, partitionLeaderEpoch, timestampType, isTransactional, isControl } = batch
-    this.#builder.begin(this.#scratch, 0, {
-      baseOffset,
-      leaderEpoch: partitionLeaderEpoch,
-      timestampType,
+    const fields = {
+      baseOffset: batch.baseOffset,
+      leaderEpoch: batch.partitionLeaderEpoch,
+      timestampType: batch.timestampType,
       now: batch.maxTimestamp,
       producerId: batch.hasProducerId ? batch.producerId : -1,
       producerEpoch: batch.producerEpoch,
       baseSequence: batch.baseSequence,
-      transactional: isTransactional,
-      control: isControl,
-      ...(horizon === undefined ? {} : { deleteHorizonMs: horizon })
-    })
+      transactional: batch.isTransactional,
+      control: batch.isControl
+    }
+    this.#builder.begin(this.#scratch, 0, horizon === undefined ? fields : { ...fields, deleteHorizonMs: horizon })
   }
 }
 

@@ -155,7 +155,7 @@ class ModuleHash implements KeyHash {
   #copyWhole(b: Uint8Array, first: number, spread: number, starts: Int32Array, ends: Int32Array, count: number): void {
     this.#makeRoom(spread)
     const places = this.#places
-    this.#input.set(b.subarray(first, first + spread), INPUT_AT)
+    this.#input.set(new Uint8Array(b.buffer, b.byteOffset + first, spread), INPUT_AT)
     const shift = INPUT_AT - first
     for (let i = 0; i < count; i += 1) {
       const start = starts[i]!

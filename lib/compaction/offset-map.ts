@@ -110,7 +110,7 @@ export class OffsetMap {
       }
       const stored = offsets[i]! + 1
       words[at + 4] = stored >>> 0
-      words[at + 5] = Math.floor(stored / TWO_32)
+      words[at + 5] = (stored / TWO_32) >>> 0
     }
     return count
   }
@@ -132,7 +132,7 @@ export class OffsetMap {
     const words = this.#words
     const scale = this.#scale
     let high = 0
-    for (let i = 0; i < count; i += 1) high |= words[Math.floor(hashes[4 * i]! * scale) * WORDS_PER_SLOT + 5]!
+    for (let i = 0; i < count; i += 1) high |= words[((hashes[4 * i]! * scale) >>> 0) * WORDS_PER_SLOT + 5]!
     assert(high < 2 ** 22, 'offsets are below 2^53') // what was loaded is used, or the compiler might leave the loads out
   }
 
@@ -144,7 +144,7 @@ export class OffsetMap {
     const w2 = hashes[i + 2]!
     const w3 = hashes[i + 3]!
     const end = words.length
-    let at = Math.floor(w0 * this.#scale) * WORDS_PER_SLOT
+    let at = ((w0 * this.#scale) >>> 0) * WORDS_PER_SLOT
     for (;;) {
       if (words[at] === w0 && words[at + 1] === w1 && words[at + 2] === w2 && words[at + 3] === w3) break
       if (words[at + 4] === 0 && words[at + 5] === 0) break

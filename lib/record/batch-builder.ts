@@ -262,17 +262,30 @@ export class BatchBuilder {
     const nearest = cursor.timestamp
     const timestamp = Number.isSafeInteger(nearest) ? nearest : cursor.timestampExact
     if (this.#recordCount === 0 && !this.#baseIsFixed) this.#setBase(timestamp)
-    const timestampDelta = this.#timestampDelta(timestamp)
-    const bytes = this.#bytes
     const { contentStart, recordEnd } = cursor
-    const length = 1 + varlongBytes(timestampDelta) + varintBytes(offsetDelta) + recordEnd - contentStart
+    const shortDelta = nearest - this.#shortBase
+    const isShort = shortDelta === (shortDelta | 0) // then a varint of 32 bits is the same bytes, and written faster
+    const timestampDelta = isShort ? shortDelta : this.#timestampDelta(timestamp)
+    const deltaBytes = isShort ? varintBytes(shortDelta) : varlongBytes(timestampDelta)
+    const bytes = this.#bytes
+    const length = 1 + deltaBytes + varintBytes(offsetDelta) + recordEnd - contentStart
     assert(this.#limit - this.#at >= varintBytes(length) + length, 'there is room for the record')
     let at = writeVarint(bytes, length, this.#at)
     bytes[at] = 0
-    at = writeVarlong(bytes, timestampDelta, at + 1)
+    at = isShort ? writeVarint(bytes, shortDelta, at + 1) : writeVarlong(bytes, timestampDelta, at + 1)
     at = writeVarint(bytes, offsetDelta, at)
-    at += cursor.bytes.copy(bytes, at, contentStart, recordEnd)
-    this.#accept(at, offsetDelta, timestamp)
+    const { buffer, byteOffset } = cursor.bytes
+    // A plain array, as in crc32c.ts: it is made in half the time of a Buffer.
+    bytes.set(new Uint8Array(buffer, byteOffset + contentStart, recordEnd - contentStart), at)
+    at += recordEnd - contentStart
+    if (!isShort) {
+      this.#accept(at, offsetDelta, timestamp)
+      return
+    }
+    this.#at = at
+    this.#recordCount += 1
+    this.#lastOffsetDelta = offsetDelta
+    if (shortDelta > this.#maxShortDelta) this.#maxShortDelta = shortDelta
   }
 
   /** Where the batch is now, to come back to with `rollbackTo`. */

@@ -70,6 +70,12 @@ function writeLongerZigzag(bytes: Uint8Array, zigzag: number, at: number): numbe
 
 /** Bytes that `value`, a signed 64-bit integer, takes as a varlong: 1 to 10. */
 export function varlongBytes(value: number | bigint): number {
+  if (typeof value === 'number' && value < EXACT_ZIGZAG && value >= -EXACT_ZIGZAG) {
+    let left = value < 0 ? -2 * value - 1 : 2 * value
+    let bytes = 1
+    for (; left >= TWO_28; left = Math.floor(left / TWO_28)) bytes += 4
+    return bytes - 1 + zigzagBytes(left)
+  }
   let rest = BigInt(value)
   rest = BigInt.asUintN(64, (rest << 1n) ^ (rest >> 63n))
   let count = 1
