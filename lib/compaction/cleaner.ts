@@ -16,6 +16,7 @@
  */
 import type { FileSystem } from '../fs/file-system.ts'
 import { BatchHead } from '../record/batch-head.ts'
+import { assert } from '../util/assert.ts'
 import type { Clock } from '../util/clock.ts'
 import { AbortedTransactions } from './aborted-transactions.ts'
 import { BatchCleaner } from './batch-cleaner.ts'
@@ -86,6 +87,9 @@ class Cleaning {
 
   async run(isPreview: boolean): Promise<CleaningResult> {
     const { clock, signal } = this.#options
+    const { segments, firstUncleanableOffset } = this.#input
+    const cutsOne = segments.some(s => s.baseOffset < firstUncleanableOffset && s.nextOffset > firstUncleanableOffset)
+    assert(!cutsOne, 'C2: a segment is cleaned as a whole or not at all')
     throwIfAborted(signal)
     const began = clock.monotonic()
     const { map, built } = await this.#build()

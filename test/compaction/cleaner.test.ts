@@ -129,6 +129,13 @@ t.test('records without a key go where the cleaning has been, and stay behind it
   t.equal(stats.withoutKeyDropped, 1)
 })
 
+t.test('a segment that lies on both sides of the first uncleanable offset is no input (C2)', async t => {
+  const fs = await folderOf({ 0: [kv(0, 'a=1'), kv(1, 'a=2')], 2: [kv(2, 'x=active')] })
+  const before = await imageOf(fs)
+  await t.rejects(clean(fs, { firstUncleanableOffset: 1 }), { name: 'AssertionError' })
+  t.same(await imageOf(fs), before)
+})
+
 t.test('records of an aborted transaction go at once, its marker two cleanings later', async t => {
   const entry = { producerId: 9, firstOffset: 1, lastOffset: 3, lastStableOffset: 4 }
   const fs = await folderOf(
