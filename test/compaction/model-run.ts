@@ -278,7 +278,7 @@ export class Run {
     this.#model.dirty = Math.max(before, firstUncleanableOffset)
     this.#model.untouched = this.#model.dirty
     const reading = stopAfter === undefined ? this.#readBeside(beside) : undefined
-    const result = await cleanLog(this.#input(view, firstDirtyOffset, firstUncleanableOffset), {
+    const result = await cleanLog(await this.#input(view, firstDirtyOffset, firstUncleanableOffset), {
       fs: this.#fs,
       clock: this.#clock,
       onGroup: group => maintenance.replace(view, group)
@@ -293,7 +293,8 @@ export class Run {
     await this.#check()
   }
 
-  #input(view: LogView, firstDirtyOffset: number, firstUncleanableOffset: number): CleaningInput {
+  async #input(view: LogView, firstDirtyOffset: number, firstUncleanableOffset: number): Promise<CleaningInput> {
+    const { maintenance } = this.#log
     const { segmentBytes, deleteRetentionMs, mapBytes } = this.#settings
     const { indexBytes, indexIntervalBytes } = this.#config
     const sealed = view.segments.filter(({ active }) => !active)
@@ -305,35 +306,12 @@ export class Run {
       firstUncleanableOffset,
       now: this.#clock.now(),
       settings: { segmentBytes, indexBytes, indexIntervalBytes, deleteRetentionMs },
-      producers: view.producers.map(({ producerId, epoch, lastDataOffset }) => ({
-        producerId: Number(producerId),
-        producerEpoch: epoch,
-        lastDataOffset
-      })),
-      abortedLater: this.#abortedFrom(sealed.at(-1)?.nextOffset ?? 0),
+      producers: view.producers,
+      abortedLater: await maintenance.abortedInActive(),
       mapBytes,
-      hashSeeds: Uint32Array.of(1, 2, 3, 4)
+      hashSeeds: Uint32Array.of(1, 2, 3, 4),
+      ...maintenance.attributes
     }
-  }
-
-  /** Aborted transactions with their marker at or above `offset`. */
-  #abortedFrom(
-    offset: number
-  ): { producerId: number; firstOffset: number; lastOffset: number; lastStableOffset: number }[] {
-    const first = new Map<number, number>()
-    const aborted = []
-    for (const [at, { producer, isMarker, outcome }] of this.#model.records.entries()) {
-      if (producer === undefined) continue
-      if (isMarker !== true) {
-        if (!first.has(producer)) first.set(producer, at)
-        continue
-      }
-      const firstOffset = first.get(producer) as number
-      first.delete(producer)
-      if (outcome === 'abort' && at >= offset)
-        aborted.push({ producerId: producer, firstOffset, lastOffset: at, lastStableOffset: at + 1 })
-    }
-    return aborted
   }
 
   /**
