@@ -5,6 +5,7 @@ import type { Durability } from '../log/log-config.ts'
 import { COMPRESSION_NAMES, type CompressionName } from '../record/batch-format.ts'
 import { bench } from './bench.ts'
 import { UsageError } from './common.ts'
+import { defineCompaction } from './compaction-commands.ts'
 import { consume } from './consume.ts'
 import { DUMP_KINDS, dump } from './dump.ts'
 import { offsets } from './offsets.ts'
@@ -33,6 +34,7 @@ export function defineCommands(parser: Argv, chosen: Choose): void {
   defineConsume(parser, chosen)
   defineOthers(parser, chosen)
   defineRetention(parser, chosen)
+  defineCompaction(parser, chosen)
   defineBench(parser, chosen)
 }
 

@@ -1,6 +1,6 @@
 /** `heartwood topics`: create, list, describe, alter, delete, hand-over. */
 import { Store } from '../store/store.ts'
-import type { BrokenPartition, PartitionDescription, TopicDescription } from '../store/types.ts'
+import type { BrokenPartition, CompactionDescription, PartitionDescription, TopicDescription } from '../store/types.ts'
 import { LogError } from '../util/errors.ts'
 import { type Context, type DirOption, parseConfigOptions, UsageError, withStore } from './common.ts'
 import { printTable } from './table.ts'
@@ -160,7 +160,19 @@ async function printDescription(description: TopicDescription, context: Context)
     ['partition', 'start', 'end', 'high watermark', 'last stable', 'segments', 'bytes', 'epoch'],
     rows
   )
+  for (const partition of partitions) {
+    if (isBroken(partition) || partition.compaction === undefined) continue
+    await context.out.write(`compaction of ${partition.partition}: ${compactionLine(partition.compaction)}\n`)
+  }
   await context.out.write('\n')
+}
+
+function compactionLine(compaction: CompactionDescription): string {
+  const { firstDirtyOffset, dirtyRatio, due, reason, overdueMs, failures, lastError } = compaction
+  const overdue = overdueMs > 0 ? `, overdue for ${overdueMs} ms` : ''
+  const failed = lastError === null ? '' : `; failed ${failures} times: ${lastError.code}: ${lastError.message}`
+  const state = due ? `due (${reason})` : reason
+  return `clean up to offset ${firstDirtyOffset}, ${(100 * dirtyRatio).toFixed(1)} % dirty, ${state}${overdue}${failed}`
 }
 
 function list(configs: Readonly<Record<string, string>>): string {

@@ -54,7 +54,7 @@ export interface CleanedLog {
   readonly endOffset: number
   /** Rounds it took: more than one where the keys did not fit into the map. */
   readonly rounds: number
-  /** Segments of the log, and their bytes, before and after. */
+  /** Segments of the log, and their bytes, before and after; of a dry run the bytes as they would be. */
   readonly segmentsBefore: number
   readonly segmentsAfter: number
   readonly bytesBefore: number
@@ -146,7 +146,7 @@ export class LogCleaner {
           segmentsBefore: before.length,
           segmentsAfter: after.length,
           bytesBefore: sum(before),
-          bytesAfter: sum(after),
+          bytesAfter: sum(after) - (options.dryRun === true ? stats.bytesRead - stats.bytesKept : 0),
           milliseconds: clock.monotonic() - begun,
           stats
         }
