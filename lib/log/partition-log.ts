@@ -352,7 +352,8 @@ export class PartitionLog implements AsyncDisposable {
 
   /**
    * Keeps everything from `offset` on until the same name moves its hold forward or releases it: "keep it until nobody
-   * needs it". Retention stops before it, whatever its limits say, and `deleteRecordsBefore` is refused.
+   * needs it". Retention stops before it, whatever its limits say, and `deleteRecordsBefore` is refused. Compaction
+   * goes on: a reader of a compacted log finds the latest value of each key, perhaps not those before it.
    *
    * A reader that never comes back does not keep the log for ever: a hold that is not moved for 7 days, or as
    * `options` say, is broken by the next retention, which `heartwood:hold-broken` tells; the next call of this finds

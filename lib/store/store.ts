@@ -262,6 +262,11 @@ export class Store implements AsyncDisposable {
     this.#upkeep.resume()
   }
 
+  /** The wall clock is right as it is: retention by time need not wait any longer (`status().upkeep.clockJumpMs`). */
+  acknowledgeClock(): void {
+    this.#upkeep.acknowledgeClock()
+  }
+
   /** What is open, what went wrong, what protects the directories. Takes no I/O. */
   status(): StoreStatus {
     const slots = [...this.#table.slots()]

@@ -122,6 +122,12 @@ export class Upkeep {
     this.#host.resume()
   }
 
+  /** See `Store.acknowledgeClock`. */
+  acknowledgeClock(): void {
+    this.#guard.acknowledge()
+    this.#clockJumpMs = undefined
+  }
+
   /** See `Store.retain`. */
   retain(options: RetainOptions): Promise<RetainReport> {
     return this.#turn.run(() => this.#retain(this.#retainable(options.topics), options))

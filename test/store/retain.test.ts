@@ -291,7 +291,19 @@ t.test('a clock that jumped takes nothing by time', async t => {
   t.same(rules(await store.retain())[0], '+ hold')
   await log.releaseHold('billing')
   t.same(rules(await store.retain())[0], '+ clock-jump')
+  t.equal(store.status().upkeep.clockJumpMs, 1e9)
   t.equal((await store.retain({ now: clock.now() })).deletedSegments, 1, 'who says what time it is, knows')
+  await store.close()
+})
+
+t.test('a jump that somebody vouches for counts as time that passed', async t => {
+  const { clock, store } = await made({ 'retention.ms': '1000' })
+  await segment(await store.openLog('orders', 0))
+  clock.jumpTo(clock.now() + 1e9)
+  t.equal((await store.retain()).deletedSegments, 0)
+  store.acknowledgeClock()
+  t.equal(store.status().upkeep.clockJumpMs, undefined)
+  t.equal((await store.retain()).deletedSegments, 1)
   await store.close()
 })
 
