@@ -122,9 +122,9 @@ export function decideRetention(
   return new Decider(facts, settings, now).plan()
 }
 
-/** The timestamp that `retention.ms` goes by, ms. */
+/** The timestamp that `retention.ms` goes by: whole milliseconds, though files have fractions of them. */
 export function retentionTimestamp({ largestTimestamp, modifiedMs }: RetentionSegment): number {
-  return isTimestamp(largestTimestamp) ? largestTimestamp : modifiedMs
+  return isTimestamp(largestTimestamp) ? largestTimestamp : Math.floor(modifiedMs)
 }
 
 /**
@@ -275,8 +275,8 @@ class Decider {
       takes: index => now - retentionTimestamp(this.#segment(index)) > retentionMs,
       because: index => {
         const segment = this.#segment(index)
-        const { largestTimestamp, modifiedMs } = segment
-        const from = isTimestamp(largestTimestamp) ? { largestTimestamp } : { modifiedMs }
+        const since = retentionTimestamp(segment)
+        const from = isTimestamp(segment.largestTimestamp) ? { largestTimestamp: since } : { modifiedMs: since }
         const goesAtMs = dueAt(segment, retentionMs)
         return { retentionMs, ...from, now, goesAtMs, leftMs: Math.max(0, goesAtMs - now) }
       }

@@ -281,6 +281,15 @@ test('without any timestamp the time of the file counts', async t => {
   t.match(plan.decisions[0]?.because, { modifiedMs: NOW - 2000 })
 })
 
+test('of the time of a file whole milliseconds count, so that the moment that is named is the moment', async t => {
+  // Where files have microseconds, the moment named was a fraction late, and leftMs no whole number.
+  const [segment] = facts([undefined]).segments
+  const given = { ...facts([undefined]), segments: [{ ...segment!, modifiedMs: NOW - 1000 + 0.75 }] }
+  const config = settings({ retentionMs: 1000 })
+  t.match(last(decideRetention(given, config, NOW)).because, { modifiedMs: NOW - 1000, goesAtMs: NOW + 1, leftMs: 1 })
+  t.equal(decideRetention(given, config, NOW + 1).deletedSegments, 1)
+})
+
 test('when all are to go a new segment comes first, and the log begins at its end', async t => {
   const plan = decideRetention(facts([5000, 5000]), settings({ retentionMs: 1000 }), NOW)
   t.match(plan, { deletedSegments: 2, deletedBytes: 200, logStartOffset: 20, rollFirst: true, nextDueMs: undefined })
