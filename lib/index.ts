@@ -4,6 +4,7 @@ export type { CleanableBound, CleanableJudgement, CleanableReason } from './comp
 export type { CleaningProgress, CleaningStats } from './compaction/cleaning-types.ts'
 export type { AppendResult } from './log/acknowledgement.ts'
 export { ArenaPool } from './log/arena.ts'
+export type { EraseOptions, EraseReceipt, ErasureProof } from './log/erase-types.ts'
 export type { Hold, HoldOptions } from './log/holds.ts'
 export type { LatestOptions, LatestRecords } from './log/latest-records.ts'
 export type { FollowOptions, ViewKey } from './log/latest-table.ts'

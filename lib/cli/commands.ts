@@ -8,6 +8,7 @@ import { UsageError } from './common.ts'
 import { defineCompaction } from './compaction-commands.ts'
 import { consume } from './consume.ts'
 import { DUMP_KINDS, dump } from './dump.ts'
+import { defineErase } from './erase-command.ts'
 import { offsets } from './offsets.ts'
 import {
   type Choose,
@@ -35,6 +36,7 @@ export function defineCommands(parser: Argv, chosen: Choose): void {
   defineOthers(parser, chosen)
   defineRetention(parser, chosen)
   defineCompaction(parser, chosen)
+  defineErase(parser, chosen)
   defineBench(parser, chosen)
 }
 

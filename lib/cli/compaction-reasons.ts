@@ -29,6 +29,8 @@ function boundOf({ heldBackBy, firstUncleanableOffset }: CleanableJudgement): st
   switch (heldBackBy) {
     case 'last-stable-offset':
       return `a transaction is open; nothing from offset ${firstUncleanableOffset} on is decided`
+    case 'hold':
+      return `a named reader holds the log; nothing from offset ${firstUncleanableOffset} on may go`
     case 'min-compaction-lag':
       return `from offset ${firstUncleanableOffset} on there are records younger than min.compaction.lag.ms`
     case 'active-segment':

@@ -63,6 +63,8 @@ export class BatchCleaner {
   readonly #producers: ReadonlyMap<number, LiveProducer>
   readonly #erased: ErasedKeys
   readonly #horizonMs: number
+  /** Nothing goes but records of the erased keys. */
+  readonly #erasesOnly: boolean
   readonly #builder = new BatchBuilder()
   #scratch = Buffer.allocUnsafeSlow(64 * 1024)
   /** For each record of the batch at hand: whether it stays, and what it is. */
@@ -77,7 +79,7 @@ export class BatchCleaner {
 
   constructor(input: CleaningInput, { map, latestOffset }: CleaningMap, tracker: TransactionTracker) {
     this.#tracker = tracker
-    const { settings, now, producers, eraseKeys = [] } = input
+    const { settings, now, producers, eraseKeys = [], eraseOnly } = input
     const { maxDecompressedBytes } = settings
     this.#input = input
     this.#map = map
@@ -85,6 +87,7 @@ export class BatchCleaner {
     this.#decode = maxDecompressedBytes === undefined ? { checkCrc: false } : { checkCrc: false, maxDecompressedBytes }
     this.#producers = new Map(producers.map(producer => [producer.producerId, producer]))
     this.#erased = new ErasedKeys(eraseKeys)
+    this.#erasesOnly = eraseOnly !== undefined
     // Kafka's would wrap around to the past, and be left out; this one never comes.
     this.#horizonMs = Math.min(now + settings.deleteRetentionMs, Number.MAX_SAFE_INTEGER)
   }
@@ -98,7 +101,8 @@ export class BatchCleaner {
     const { stats } = this
     stats.batchesRead += 1
     stats.bytesRead += batch.size
-    const verdict = this.#judge(batch)
+    const judged = this.#judge(batch)
+    const verdict = this.#erasesOnly ? { ...judged, dropsRecords: false, isSpentMarker: false } : judged
     const count = batch.recordCount
     stats.recordsRead += count
     if (verdict.dropsRecords && !verdict.staysEmpty) {
@@ -236,7 +240,8 @@ export class BatchCleaner {
     if (this.#kept === 0 || cursor === undefined) {
       return verdict.staysEmpty ? { ...this.#emptied(batch), aborted } : undefined
     }
-    const needsHorizon = (this.#keptTombstones > 0 || verdict.isSpentMarker) && batch.deleteHorizonMs === undefined
+    const isDue = !this.#erasesOnly && (this.#keptTombstones > 0 || verdict.isSpentMarker)
+    const needsHorizon = isDue && batch.deleteHorizonMs === undefined
     if (this.#kept === batch.recordCount && !needsHorizon) {
       return { bytes: batch.bytes, start: batch.start, end: batch.end, aborted }
     }

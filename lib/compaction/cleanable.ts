@@ -4,6 +4,7 @@
  *
  *     firstDirty        := the cleaner's checkpoint; the log start where that is lower, or the checkpoint is beyond the end
  *     firstUncleanable  := the least of: last stable offset, base of the active segment,
+ *                          what the first hold keeps (ours, not Kafka's),
  *                          base of the first dirty segment with a timestamp younger than min.compaction.lag.ms;
  *                          then the base of the segment that holds it, and no less than firstDirty
  *     ratio             := bytes of segments in [firstDirty, firstUncleanable) / bytes of those and of all before;
@@ -33,6 +34,8 @@ export interface CleanableFacts {
   readonly lastStableOffset: number
   /** First dirty offset by the cleaner's checkpoint; `undefined` where there is none. */
   readonly checkpoint: number | undefined
+  /** From here on a named reader still needs every record; `undefined` where none does. */
+  readonly firstHeldOffset?: number | undefined
 }
 
 export interface CleanableSettings {
@@ -64,7 +67,7 @@ export type CleanableReason =
   | 'max-lag'
 
 /** What set the first uncleanable offset. */
-export type CleanableBound = 'active-segment' | 'last-stable-offset' | 'min-compaction-lag'
+export type CleanableBound = 'active-segment' | 'last-stable-offset' | 'hold' | 'min-compaction-lag'
 
 export interface CleanableJudgement {
   /** Whether the scheduler cleans it now. */
@@ -163,6 +166,11 @@ function firstUncleanable(
   if (lastStableOffset < bound) {
     bound = lastStableOffset
     heldBackBy = 'last-stable-offset'
+  }
+  const { firstHeldOffset } = facts
+  if (firstHeldOffset !== undefined && firstHeldOffset < bound) {
+    bound = firstHeldOffset
+    heldBackBy = 'hold'
   }
   // A segment is cleaned as a whole or not at all: the one that holds the bound is not.
   const from = Math.max(bound, firstDirtyOffset)

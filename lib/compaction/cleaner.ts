@@ -113,7 +113,11 @@ class Cleaning {
   }
 
   async #build(): Promise<{ map: OffsetMap; built: BuiltMap }> {
-    const { mapBytes, hashSeeds, firstDirtyOffset, firstUncleanableOffset } = this.#input
+    const { mapBytes, hashSeeds, firstDirtyOffset, firstUncleanableOffset, eraseOnly } = this.#input
+    if (eraseOnly !== undefined) {
+      const map = await OffsetMap.create({ memoryBytes: mapBytes, mostKeys: 1, seeds: hashSeeds })
+      return { map, built: { latestOffset: -1, isFull: false } }
+    }
     // No more keys than offsets.
     const mostKeys = Math.max(1, firstUncleanableOffset - firstDirtyOffset)
     const map = await OffsetMap.create({ memoryBytes: mapBytes, mostKeys, seeds: hashSeeds })
@@ -126,7 +130,11 @@ class Cleaning {
 
   /** What is to be rewritten: all up to where the map goes, or up to the end where keys are to be erased. */
   #groups(endOffset: number): SourceSegment[][] {
-    const { segments, firstUncleanableOffset, settings, eraseKeys = [] } = this.#input
+    const { segments, firstUncleanableOffset, settings, eraseKeys = [], eraseOnly } = this.#input
+    if (eraseOnly !== undefined) {
+      const asked = segments.filter(({ baseOffset }) => eraseOnly.includes(baseOffset))
+      return asked.filter(({ baseOffset }) => baseOffset < firstUncleanableOffset).map(segment => [segment])
+    }
     const end = eraseKeys.length > 0 ? firstUncleanableOffset : Math.min(endOffset, firstUncleanableOffset)
     const chosen = segments.filter(({ baseOffset }) => baseOffset < end)
     return groupSegments(chosen, settings, firstUncleanableOffset)

@@ -60,6 +60,12 @@ export interface CleaningInput {
    * latest or not. Tombstones go by the usual rule.
    */
   readonly eraseKeys?: readonly Uint8Array[]
+  /**
+   * Base offsets of the segments to rewrite, each by itself, and then nothing goes but records of `eraseKeys`: no
+   * record for being superseded, for want of a key or for its transaction, no marker, no tombstone. For topics of any
+   * cleanup policy.
+   */
+  readonly eraseOnly?: readonly number[] | undefined
   /** Mode and owner of the files that are made. */
   readonly permissions?: number | undefined
   readonly owner?: { readonly uid: number; readonly gid: number } | undefined

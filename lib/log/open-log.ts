@@ -10,11 +10,13 @@ import { hasSubscribers, publish } from '../util/diagnostics.ts'
 import { LogError } from '../util/errors.ts'
 import { ArenaPool } from './arena.ts'
 import { BatchCache } from './batch-cache.ts'
+import type { EraseOptions, EraseReceipt } from './erase-types.ts'
 import { FileFollower } from './file-follower.ts'
 import type { LogHolds } from './holds.ts'
 import { type LoadOptions, loadLog } from './loader.ts'
 import { type LogConfig, logConfig } from './log-config.ts'
 import { LogState } from './log-state.ts'
+import type { PartitionLog } from './partition-log.ts'
 import { ProducerSnapshots } from './producer-snapshots.ts'
 import type { RecoveryReport } from './recovery-report.ts'
 import { WarmReads } from './warm-reads.ts'
@@ -42,12 +44,16 @@ export interface OpenLogOptions {
   readonly liveWriter?: boolean
   /** Makes a log start offset durable outside the partition's folder, where Kafka keeps it. */
   readonly persistLogStart?: (offset: number) => Promise<void>
+  /** Takes a key's records out of the files: what a layer above does for `PartitionLog.eraseKey`. */
+  readonly eraseKey?: EraseKey
   /** Of new files and folders; 0600 and 0700 by default. */
   readonly permissions?: { readonly file: number; readonly folder: number }
   /** Of new files, when the process may give them away. */
   readonly owner?: { readonly uid: number; readonly gid: number }
   readonly shared?: SharedParts
 }
+
+export type EraseKey = (log: PartitionLog, key: Uint8Array, options: EraseOptions) => Promise<EraseReceipt>
 
 /** What the logs of one process have in common. */
 export interface SharedParts {
@@ -93,6 +99,7 @@ export interface LogParts extends SharedParts {
   /** See `LoadedLog.isFinal`. */
   readonly wasFinal: boolean
   readonly persistLogStart: (offset: number) => Promise<void>
+  readonly eraseKey: EraseKey | undefined
   /** Of a log that another process may be writing. */
   readonly follow: FileFollower | undefined
 }
@@ -138,7 +145,8 @@ export async function openParts(options: OpenLogOptions): Promise<LogParts> {
     holds,
     report,
     wasFinal: loaded.isFinal,
-    persistLogStart: options.persistLogStart ?? refuseLogStart
+    persistLogStart: options.persistLogStart ?? refuseLogStart,
+    eraseKey: options.eraseKey
   }
 }
 

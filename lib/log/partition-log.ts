@@ -23,6 +23,7 @@ import { LogError } from '../util/errors.ts'
 import type { AppendResult } from './acknowledgement.ts'
 import type { Appends } from './appends.ts'
 import type { Accepted } from './batch-arena.ts'
+import type { EraseOptions, EraseReceipt } from './erase-types.ts'
 import type { Hold, HoldOptions } from './holds.ts'
 import { type LatestOptions, LatestRecords } from './latest-records.ts'
 import type { LogConfig } from './log-config.ts'
@@ -352,8 +353,8 @@ export class PartitionLog implements AsyncDisposable {
 
   /**
    * Keeps everything from `offset` on until the same name moves its hold forward or releases it: "keep it until nobody
-   * needs it". Retention stops before it, whatever its limits say, and `deleteRecordsBefore` is refused. Compaction
-   * goes on: a reader of a compacted log finds the latest value of each key, perhaps not those before it.
+   * needs it". Retention and compaction stop before it, whatever their settings say, and `deleteRecordsBefore` is
+   * refused. Only `eraseKey` does not ask.
    *
    * A reader that never comes back does not keep the log for ever: a hold that is not moved for 7 days, or as
    * `options` say, is broken by the next retention, which `heartwood:hold-broken` tells; the next call of this finds
@@ -388,6 +389,27 @@ export class PartitionLog implements AsyncDisposable {
     if (offset <= highWatermark) return
     const message = `${parts.name}: cannot delete records before ${offset}, the high watermark is ${highWatermark}.`
     throw new LogError('OFFSET_OUT_OF_RANGE', message, { offset, highWatermark })
+  }
+
+  /**
+   * Takes every record of a key out of the log's files, now, and proves it: for those who must forget a person. A
+   * tombstone is appended first, and the active segment closed behind it; records of other keys stay as they are,
+   * whatever the cleanup policy. A hold does not stand in the way of it.
+   *
+   * What a disk's controller keeps of blocks that were freed, backups, and files that another process has open are
+   * beyond it.
+   *
+   * @param key - text (UTF-8) or bytes.
+   * @returns a receipt; `proof.holds` says whether two scans over all files found nothing.
+   * @throws {LogError} INVALID_TXN_STATE while a transaction is open; INVALID_REQUEST in a log without a store;
+   *   CORRUPT_LOG; what appending throws. It can be done again.
+   */
+  async eraseKey(key: string | Uint8Array, options: EraseOptions = {}): Promise<EraseReceipt> {
+    this.#engine.assertNotClosed()
+    const { eraseKey, name } = this.#engine.parts
+    if (eraseKey === undefined)
+      throw new LogError('INVALID_REQUEST', `${name} was opened without a store, which erases keys.`)
+    return eraseKey(this, typeof key === 'string' ? Buffer.from(key) : key, options)
   }
 
   /** For retention, compaction and stores: see LogMaintenance. */

@@ -34,8 +34,6 @@ export interface CleanOptions {
   readonly force?: boolean | undefined
   /** Reads all that a cleaning would read, and changes nothing. */
   readonly dryRun?: boolean | undefined
-  /** Keys whose records go whether they are the latest or not. Implies `force`. */
-  readonly eraseKeys?: readonly Uint8Array[] | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: CleaningProgress) => void) | undefined
 }
@@ -83,7 +81,7 @@ export class LogCleaner {
 
   /** Whether the log is due, and why. */
   async judge(slot: LogSlot, log: PartitionLog, options: Pick<CleanOptions, 'now'> = {}): Promise<CleanableJudgement> {
-    return this.#judge(slot, await log.maintenance.view(), options)
+    return this.#judge(slot, log, await log.maintenance.view(), options)
   }
 
   /**
@@ -100,10 +98,9 @@ export class LogCleaner {
     this.#busy.add(slot)
     try {
       const view = await log.maintenance.view()
-      const judgement = this.#judge(slot, view, options)
-      const isErasing = options.eraseKeys !== undefined && options.eraseKeys.length > 0
-      const isForced = (options.force === true || isErasing) && judgement.reason === 'below-ratio'
-      const isDue = judgement.due || isForced || (isErasing && mayRewrite(judgement, view))
+      const judgement = this.#judge(slot, log, view, options)
+      const isForced = options.force === true && judgement.reason === 'below-ratio'
+      const isDue = judgement.due || isForced
       const cleaned = isDue ? await this.#clean(slot, log, { view, judgement }, options) : undefined
       return { topic, partition, judgement, cleaned }
     } finally {
@@ -111,12 +108,19 @@ export class LogCleaner {
     }
   }
 
-  #judge({ directory, folder }: LogSlot, view: LogView, { now }: Pick<CleanOptions, 'now'>): CleanableJudgement {
+  #judge(
+    { directory, folder }: LogSlot,
+    log: PartitionLog,
+    view: LogView,
+    { now }: Pick<CleanOptions, 'now'>
+  ): CleanableJudgement {
     const { settings, shared } = this.#parts
+    const held = log.maintenance.holds.inForce().map(({ offset }) => offset)
+    const firstHeldOffset = held.length === 0 ? undefined : Math.min(...held)
     const checkpoint = directory.checkpoint('cleaner').get(folder.name)
     const config = settings(folder.topic)
     const known = config && { ...config, maxCompactionLagMs: config.maxCompactionLagMs }
-    return judgeCleanable({ ...view, checkpoint }, known, now ?? shared.clock.now())
+    return judgeCleanable({ ...view, checkpoint, firstHeldOffset }, known, now ?? shared.clock.now())
   }
 
   async #clean(
@@ -152,7 +156,7 @@ export class LogCleaner {
         }
       }
       view = await log.maintenance.view()
-      judgement = this.#judge(slot, view, options)
+      judgement = this.#judge(slot, log, view, options)
     }
   }
 
@@ -160,7 +164,7 @@ export class LogCleaner {
     log: PartitionLog,
     view: LogView,
     judgement: CleanableJudgement,
-    { now, dryRun, eraseKeys, signal, onProgress }: CleanOptions
+    { now, dryRun, signal, onProgress }: CleanOptions
   ): Promise<CleaningResult> {
     const { shared, host, mapBytes } = this.#parts
     const { config, maintenance } = log
@@ -181,17 +185,11 @@ export class LogCleaner {
       abortedLater: await maintenance.abortedInActive(),
       mapBytes,
       hashSeeds: randomFillSync(new Uint32Array(4)),
-      ...(eraseKeys === undefined ? {} : { eraseKeys }),
       ...maintenance.attributes
     }
     if (dryRun === true) return previewCleaning(input, { fs: shared.fs, clock: shared.clock, signal, onProgress })
     return host.clean(input, { signal, onProgress, onGroup: group => maintenance.replace(view, group) })
   }
-}
-
-/** An erasure rewrites clean segments as well. */
-function mayRewrite({ reason }: CleanableJudgement, { segments }: LogView): boolean {
-  return reason !== 'unknown-settings' && reason !== 'not-compacted' && segments.length > 1
 }
 
 const sum = (segments: readonly { readonly bytes: number }[]): number =>

@@ -62,6 +62,8 @@ export class LogTable {
   readonly #seen = new Set<LogSlot>()
   readonly #opening = new Permits(LOGS_OPENING)
   #isShut = false
+  /** Set by whoever can: erasing takes the cleaner, which is made with this table. */
+  eraseKey: OpenLogOptions['eraseKey']
 
   constructor(options: LogTableOptions) {
     this.#options = options
@@ -240,6 +242,7 @@ export class LogTable {
       permissions: { file: filePermissions, folder: folderPermissions },
       ...(owner === undefined ? {} : { owner }),
       persistLogStart: offset => this.#persistLogStart(slot, offset),
+      ...(this.eraseKey === undefined ? {} : { eraseKey: this.eraseKey }),
       shared
     }
   }

@@ -14,6 +14,7 @@
 import { type CleanerHost, InlineHost, WorkerHost } from '../compaction/cleaner-host.ts'
 import type { CleaningProgress } from '../compaction/cleaning-types.ts'
 import { nodeFileSystem } from '../fs/node-file-system.ts'
+import type { EraseOptions, EraseReceipt } from '../log/erase-types.ts'
 import { isCompacted, type LogConfig } from '../log/log-config.ts'
 import type { SharedParts } from '../log/open-log.ts'
 import type { PartitionLog } from '../log/partition-log.ts'
@@ -22,6 +23,7 @@ import { publish } from '../util/diagnostics.ts'
 import { isLogError, LogError } from '../util/errors.ts'
 import { Turn } from '../util/turn.ts'
 import { ClockGuard } from './clock-guard.ts'
+import { eraseKey } from './erasure.ts'
 import { type CleaningReport, type CleanOptions, DEFAULT_MAP_BYTES, LogCleaner } from './log-cleaner.ts'
 import type { LogSlot, LogTable } from './log-table.ts'
 import { type RetainableLog, type RetainOptions, type RetainReport, retainableLogs, retainLogs } from './retain.ts'
@@ -91,6 +93,7 @@ export class Upkeep {
     this.#retentionDueAt = shared.clock.monotonic() + (options.firstRetentionMs ?? FIRST_RETENTION_MS)
     const settings = (topic: string): LogConfig | undefined => this.#settings(topic)
     this.#cleaner = new LogCleaner({ table, shared, host: this.#host, mapBytes, settings })
+    table.eraseKey = (log, key, options) => this.#erase(log, key, options)
   }
 
   /** Begins to look, and looks again and again until `stop`. */
@@ -295,9 +298,8 @@ export class Upkeep {
       this.#cleaning = { topic, partition, since, ...progress }
       options.onProgress?.(progress)
     }
-    const signals = [this.#stopping.signal, ...(options.signal === undefined ? [] : [options.signal])]
     try {
-      const report = await this.#cleaner.clean(slot, log, { ...options, onProgress, signal: AbortSignal.any(signals) })
+      const report = await this.#cleaner.clean(slot, log, { ...options, onProgress, signal: this.#signal(options) })
       if (report.cleaned !== undefined && options.dryRun !== true) {
         this.#compactionSetbacks.went(slot)
         this.#cleanings += 1
@@ -308,6 +310,22 @@ export class Upkeep {
     } finally {
       this.#cleaning = undefined
     }
+  }
+
+  /** In turn with cleanings: both write `.cleaned` files. */
+  #erase(log: PartitionLog, key: Uint8Array, options: EraseOptions): Promise<EraseReceipt> {
+    return this.#turn.run(() =>
+      eraseKey(
+        log,
+        key,
+        { shared: this.#parts.shared, host: this.#host },
+        { ...options, signal: this.#signal(options) }
+      )
+    )
+  }
+
+  #signal({ signal }: { readonly signal?: AbortSignal | undefined }): AbortSignal {
+    return signal === undefined ? this.#stopping.signal : AbortSignal.any([this.#stopping.signal, signal])
   }
 
   async #retain(logs: readonly RetainableLog[], options: RetainOptions): Promise<RetainReport> {

@@ -182,7 +182,7 @@ t.test('every reason has its sentence', async t => {
     'ratio',
     'max-lag'
   ] as const
-  const bounds = ['active-segment', 'last-stable-offset', 'min-compaction-lag'] as const
+  const bounds = ['active-segment', 'last-stable-offset', 'hold', 'min-compaction-lag'] as const
   const said = reasons.flatMap(reason =>
     bounds.map(heldBackBy =>
       reasonFor({ topic: 't', partition: 0, judgement: { ...numbers, reason, heldBackBy }, cleaned: undefined })

@@ -186,6 +186,23 @@ t.test('paused, nothing begins; resumed, it goes on', async t => {
   await store.close()
 })
 
+t.test('what a named reader holds is not cleaned before it has moved on', async t => {
+  const { open } = await made()
+  const store = await open()
+  await store.createTopic('orders', { configs: COMPACTED })
+  const log = await store.openLog('orders', 0)
+  for (let round = 0; round < 3; round += 1) await fill(log, 6, 3)
+  await log.hold('billing', 7)
+  const held = { firstUncleanableOffset: 6, heldBackBy: 'hold' }
+  t.match((await store.compact()).partitions, [{ judgement: { due: true, ...held }, cleaned: { endOffset: 6 } }])
+  t.equal((await values(log)).length, 3 + 12)
+  t.match((await store.compact()).partitions, [{ judgement: { due: false, reason: 'held-back', ...held } }])
+  await log.releaseHold('billing')
+  await store.compact()
+  t.equal((await values(log)).length, 3)
+  await store.close()
+})
+
 t.test('a log that is cut behind what was cleaned is dirty again from there on', async t => {
   const { open } = await made()
   const store = await open()
