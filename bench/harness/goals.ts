@@ -11,13 +11,12 @@ export const GOALS: readonly (readonly [name: string, says: string])[] = [
   ['P9', 'bytes on the disk for a 100 B record, indexes included'],
   ['P10', 'memory over 10 GB, memory when idle, stalls of the event loop'],
   ['P11', 'growth: what a step costs at 100 GB against 100 MB'],
-  ['P12', 'compaction'],
+  ['P12', 'compaction: its rate, what appends beside it feel, memory beyond the map'],
   ['P13', 'the set-up of the Kafka paper: 250,000 msg/s in, 550,000 msg/s out, and ten times both'],
   ['P14', 'served over the Kafka protocol']
 ]
 
 /** Goals that no question can measure yet, and why. */
 export const LATER: Readonly<Record<string, string>> = {
-  P12: 'comes with compaction',
   P14: 'comes with the server'
 }

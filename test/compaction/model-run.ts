@@ -390,12 +390,21 @@ export class Run {
   async #reopen(how: Reopening): Promise<void> {
     await this.#close(how === 'clean')
     if (how === 'power') this.#fs.powerCut()
-    if (how === 'bare') {
-      this.#recoveryPoint = 0
-      for (const { name } of await this.#fs.readDirectory(DIR))
-        if (name.endsWith('.snapshot')) await this.#fs.unlink(join(DIR, name))
-    }
+    if (how === 'bare') await this.#forgetProducers()
     await this.#open(how === 'clean')
+  }
+
+  async #forgetProducers(): Promise<void> {
+    this.#recoveryPoint = 0
+    for (const { name } of await this.#fs.readDirectory(DIR))
+      if (name.endsWith('.snapshot')) await this.#fs.unlink(join(DIR, name))
+    for (const producer of this.#producers.values()) {
+      if (producer.last === undefined || producer.last.baseOffset >= this.#model.start) continue
+      // Nothing is left that tells its sequence, as in Kafka: it comes again as a new incarnation.
+      producer.epoch += 1
+      producer.nextSequence = 0
+      delete producer.last
+    }
   }
 
   async #close(clean: boolean): Promise<void> {
