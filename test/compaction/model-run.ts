@@ -122,6 +122,8 @@ export class Run {
   /** The cleaner's. */
   #checkpoint: number | undefined
   #number = 0
+  /** Producer snapshots were removed: a recovery may begin where there is none. */
+  #wasBare = false
 
   constructor(given: Settings) {
     this.#settings = given
@@ -390,17 +392,21 @@ export class Run {
   async #reopen(how: Reopening): Promise<void> {
     await this.#close(how === 'clean')
     if (how === 'power') this.#fs.powerCut()
-    if (how === 'bare') await this.#forgetProducers()
+    if (how === 'bare') await this.#removeSnapshots()
     await this.#open(how === 'clean')
   }
 
-  async #forgetProducers(): Promise<void> {
+  async #removeSnapshots(): Promise<void> {
     this.#recoveryPoint = 0
+    this.#wasBare = true
     for (const { name } of await this.#fs.readDirectory(DIR))
       if (name.endsWith('.snapshot')) await this.#fs.unlink(join(DIR, name))
+  }
+
+  /** Of whom neither a batch nor a snapshot need tell the sequence any more: as in Kafka, they come again anew. */
+  #renewProducers(): void {
     for (const producer of this.#producers.values()) {
       if (producer.last === undefined || producer.last.baseOffset >= this.#model.start) continue
-      // Nothing is left that tells its sequence, as in Kafka: it comes again as a new incarnation.
       producer.epoch += 1
       producer.nextSequence = 0
       delete producer.last
@@ -414,6 +420,7 @@ export class Run {
   }
 
   async #open(clean: boolean): Promise<void> {
+    if (this.#wasBare && !clean) this.#renewProducers()
     this.#log = await openLog('/data', {
       shared: sharedParts({ fs: this.#fs, clock: this.#clock }),
       clean,
