@@ -197,10 +197,12 @@ class UncleanPlan {
   }
 
   async run(): Promise<LoadPlan> {
-    const { bases, recoveryPoint, watermark } = this.#context
+    const { bases, recoveryPoint, watermark, logStartOffset } = this.#context
+    // Of what lies wholly below the log start a crash may have left any part: a gap there is not the end of the log.
+    const from = Math.max(recoveryPoint, logStartOffset)
     const start = Math.max(
       0,
-      bases.findLastIndex(base => base <= recoveryPoint)
+      bases.findLastIndex(base => base <= from)
     )
     for (const base of bases.slice(0, start)) this.#keep(base, await sizeOf(this.#context, base))
     const first = bases[start] as number

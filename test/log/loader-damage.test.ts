@@ -409,3 +409,23 @@ function sameLog(t: Test, log: LoadedLog | undefined): void {
   t.equal(log?.logEndOffset, 6, 'what another engine wrote is the log')
   t.ok(log?.report.notes.some(note => note.code === 'ANOTHER_ENGINE_WROTE'))
 }
+
+t.test('what a crash left of segments below the log start is not taken for the end of the log', async t => {
+  // Retention had made the start durable and was taking segments out of use when the power went: of their names some
+  // were gone and some not. The gap between those used to end the log, and what had been acknowledged behind it went.
+  const files = {
+    ...EPOCHS,
+    [file(0)]: Buffer.concat(batches(0, 3)),
+    [file(6)]: Buffer.concat(batches(6, 2)),
+    [file(12)]: Buffer.concat(batches(12, 2)),
+    [file(20)]: Buffer.concat(batches(20, 3))
+  }
+  for (const recoveryPoint of [0, 7, 19, 21]) {
+    const fs = await memoryFolder(files)
+    await putWatermark(fs, markBehind(20, batches(20, 1)))
+    const log = await load({ fs, dir: DIR, recoveryPoint, logStartOffset: 21 })
+    t.equal(log.logEndOffset, 23, `recovery point ${recoveryPoint}`)
+    t.equal(log.logStartOffset, 21)
+    await closeLoaded(log, false)
+  }
+})
