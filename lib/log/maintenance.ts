@@ -60,7 +60,7 @@ export class LogMaintenance {
   readonly #deferred: DeferredDeletes
   readonly #swap: SegmentSwap
   /** The very segments that a view speaks of: one of the same name may be another by now. */
-  readonly #viewed = new WeakMap<LogView, ReadonlyMap<number, Segment>>()
+  readonly #viewed = new WeakMap<LogView, ReadonlyMap<number, { readonly segment: Segment; readonly cuts: number }>>()
   /** `LogState.cuts` as a view found it. */
   readonly #cutsAt = new WeakMap<LogView, number>()
 
@@ -139,7 +139,7 @@ export class LogMaintenance {
         lastDataOffset: lastBatch?.lastOffset
       }))
     }
-    this.#viewed.set(view, new Map(segments.map(segment => [segment.baseOffset, segment])))
+    this.#viewed.set(view, new Map(segments.map(segment => [segment.baseOffset, { segment, cuts: segment.cuts }])))
     this.#cutsAt.set(view, state.cuts)
     return view
   }
@@ -227,9 +227,13 @@ export class LogMaintenance {
    */
   replace(view: LogView, { sources, cleaned }: ReplacedSegments): Promise<void> {
     const viewed = this.#viewed.get(view)
-    // What was replaced already is not in the log any more, which `replace` finds.
-    const segments = sources.flatMap(baseOffset => viewed?.get(baseOffset) ?? [])
-    return this.#engine.inTurn(() => this.#swap.replace(segments, cleaned))
+    return this.#engine.inTurn(() => {
+      // One that was cut and rolled again is the same object with other records in it.
+      const isWhole = sources.every(base => viewed?.get(base)?.segment.cuts === viewed?.get(base)?.cuts)
+      // What was replaced already is not in the log any more, which `replace` finds.
+      const segments = isWhole ? sources.flatMap(base => viewed?.get(base)?.segment ?? []) : []
+      return this.#swap.replace(segments, cleaned)
+    })
   }
 
   /**

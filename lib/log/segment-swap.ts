@@ -6,8 +6,10 @@
  *   X1  Wherever the process ends or the power goes, the next loading finds the old segments or the new ones, whole:
  *       the steps are `.cleaned` to `.swap`, the old files to `.deleted`, `.swap` to the final names, and the folder
  *       is synced between any two that must not change places.
- *   X2  The watermark never speaks of a place in a file that is replaced.
- *   X3  What is replaced is exactly what was looked at: the same segments, next to each other, none of them active.
+ *   X2  The watermark never speaks of a place in a file that is replaced, nor of one below it: recovery takes a gap
+ *       above the watermark for the end of the log. It never speaks of what may not be durable.
+ *   X3  What is replaced is exactly what was looked at: the same segments, not cut since, next to each other, none of
+ *       them active.
  *
  * Runs in the log's turn. Reads go on beside it: they read on from what they have open, or begin again.
  */
@@ -19,6 +21,7 @@ import {
   DELETED_SUFFIX,
   LOG_SUFFIX,
   OFFSET_INDEX_SUFFIX,
+  parseSegmentFileName,
   SWAP_SUFFIX,
   segmentFileName,
   TIME_INDEX_SUFFIX,
@@ -78,7 +81,9 @@ export class SegmentSwap {
     try {
       const at = this.#placeOf(sources, cleaned)
       fresh = await this.#open(cleaned)
-      await this.#moveWatermark(sources)
+      const end = (state.segments[at + sources.length] as Segment).baseOffset
+      await this.#moveWatermark(end)
+      await this.#removeStrays(cleaned)
       // From the highest down, one durable before the next: what is still `.cleaned` tells a loading that the `.swap`
       // files above it are not all there is.
       for (const segment of [...fresh].reverse()) {
@@ -138,31 +143,46 @@ export class SegmentSwap {
     return fresh
   }
 
-  /** X2: all below the active segment is durable, so that its beginning may be spoken of instead. */
-  async #moveWatermark(sources: readonly Segment[]): Promise<void> {
+  /** X2: all below the first segment that stays is durable, so that its beginning may be spoken of instead. */
+  async #moveWatermark(end: number): Promise<void> {
     const { state, watermark } = this.#parts
     // The file may lag behind what is known here.
     await watermark?.settle()
     const mark = watermark?.latest
-    if (watermark === undefined || mark === undefined) return
-    if (!sources.some(({ baseOffset }) => baseOffset === mark.segmentBaseOffset)) return
-    const offset = state.active.baseOffset
-    const level = ackLevelOf(state.config.durability)
+    if (watermark === undefined || mark === undefined || mark.segmentBaseOffset >= end) return
     await watermark.lowerTo({
-      offset,
-      segmentBaseOffset: offset,
+      offset: end,
+      segmentBaseOffset: end,
       position: 0,
       lastBatchCrc: 0,
-      level,
+      level: ackLevelOf(state.config.durability),
       syncFailed: false
     })
+  }
+
+  /** What a cleaning left that ended before its time: below this group's, a loading would undo this group for it. */
+  async #removeStrays(cleaned: readonly CleanedSegment[]): Promise<void> {
+    const { fs, dir } = this.#parts
+    const own = new Set(cleaned.map(({ baseOffset }) => baseOffset))
+    for (const { name } of await fs.readDirectory(dir)) {
+      if (!name.endsWith(CLEANED_SUFFIX) || own.has(parseSegmentFileName(name)?.offset ?? -1)) continue
+      await fs.unlink(join(dir, name))
+    }
   }
 
   /** From the first renaming of an old file on only a loading could make sense of the folder. */
   async #exchange(sources: readonly Segment[], fresh: readonly Segment[], at: number): Promise<void> {
     const { state, fs, dir, deferred, poison } = this.#parts
+    const freshEnd = fresh.at(-1)?.nextOffset ?? 0
     try {
-      for (const source of sources) await source.renameTo(DELETED_SUFFIX)
+      let isLeftAlone = false
+      for (const source of sources) {
+        // Behind the last new batch nothing tells a loading that this is replaced: it keeps what still has its name. That
+        // must be the end of them, never an older record without what supersedes it.
+        if (isLeftAlone) await fs.syncDirectory(dir)
+        await source.renameTo(DELETED_SUFFIX)
+        isLeftAlone = source.baseOffset >= freshEnd
+      }
       await fs.syncDirectory(dir)
       for (const segment of fresh) await segment.renameTo('')
       await fs.syncDirectory(dir)

@@ -48,6 +48,7 @@ export class Segment {
   readonly #lookup: SegmentLookup
   #writing = false
   #deleted = false
+  #cuts = 0
 
   private constructor(env: SegmentEnv, dir: string, baseOffset: number, length: number, options: OpenSegmentOptions) {
     const { readOnly, trustIndexes, suffix = '', validBytes = length } = options
@@ -139,6 +140,11 @@ export class Segment {
 
   get isDeleted(): boolean {
     return this.#deleted
+  }
+
+  /** How often its end was cut off: what lies there since may be something else. */
+  get cuts(): number {
+    return this.#cuts
   }
 
   /** Index entries that still fit; each batch takes one at most. 0 while that is unknown, before the first write. */
@@ -384,6 +390,7 @@ export class Segment {
     const batch = await this.findBatch(offset)
     await this.#indexes.truncateTo(offset) // G2
     if (batch === undefined) return this.size
+    this.#cuts += 1
     await this.#log.cutTo(batch.position)
     await this.#log.sync()
     this.nextOffset = await this.#lookup.wasCut()
