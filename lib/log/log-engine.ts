@@ -365,7 +365,7 @@ export class LogEngine implements StreamSource {
   }
 
   readonly #drain = async (): Promise<void> => {
-    if (this.state.condition === 'open') await this.#writer.drain(this.#forced)
+    if (this.state.condition === 'open') await this.#writer.drain(this.#forced, () => this.#turn.isAwaited)
   }
 
   readonly #drained = (): void => {

@@ -90,8 +90,10 @@ export class Writer {
    * Writes and syncs until nothing is due. Runs inside the log's turn.
    *
    * @param all - write what thresholds would still hold back.
+   * @param isAwaited - somebody else wants the turn. Whoever appends again as soon as he is acknowledged would keep it
+   *   for ever, so that what is due then is left for the next drain; never with `all`.
    */
-  async drain(all: boolean): Promise<void> {
+  async drain(all: boolean, isAwaited: () => boolean = () => false): Promise<void> {
     for (;;) {
       if (this.#unindexedBytes >= INDEX_FLUSH_BYTES) await this.flushIndexes()
       this.sealOpen()
@@ -103,6 +105,7 @@ export class Writer {
       if (this.#syncDue(all && !this.#arena.hasWork)) {
         if (!(await this.#sync())) return
       }
+      if (!all && isAwaited()) return
     }
   }
 

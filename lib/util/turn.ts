@@ -14,6 +14,11 @@ export class Turn {
     return this.#unfinished === 0
   }
 
+  /** True if somebody waits behind what runs. */
+  get isAwaited(): boolean {
+    return this.#unfinished > 1
+  }
+
   /**
    * Runs `f` after everything asked for before has settled, never synchronously.
    *

@@ -318,3 +318,31 @@ t.test('reads beside it neither fail nor repeat nor skip what is kept', async t 
   const names = await readdir(join(data, 't-0'))
   t.notOk(names.some(name => /\.(?:deleted|swap|cleaned)$/.test(name)))
 })
+
+for (const [durability, writers] of [
+  ['batch', 1],
+  ['batch', 5],
+  ['interval', 5]
+] as const) {
+  t.test(`${writers} that append one after the other, ${durability}, leave a turn to others`, async t => {
+    const most = 3000
+    const fs = new MemoryFileSystem()
+    await fs.makeDirectory('/data')
+    const log = await reopen(fs, undefined, { durability })
+    let appended = 0
+    let isOver = false
+    const write = async (): Promise<void> => {
+      for (; appended < most && !isOver; appended += 1) await log.append(numbered(1), { ownBatch: true })
+    }
+    const done = Promise.all(Array.from({ length: writers }, write))
+    for (let times = 1; times <= 3; times += 1) {
+      const before = appended
+      await log.maintenance.view()
+      t.ok(appended - before < 100, `it came after ${appended - before} appends`)
+    }
+    isOver = true
+    await done
+    t.equal((await valuesOf(log.records({ from: 'earliest' }))).length, log.logEndOffset)
+    await log.close()
+  })
+}

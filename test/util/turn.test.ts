@@ -46,10 +46,13 @@ t.test('idle means that nothing runs or waits', async t => {
   const turn = new Turn()
   t.equal(turn.idle, true)
   const one = turn.run(() => pause(2))
+  t.equal(turn.isAwaited, false)
   const two = turn.run(() => pause(1))
   t.equal(turn.idle, false)
+  t.equal(turn.isAwaited, true)
   await one
   t.equal(turn.idle, false)
+  t.equal(turn.isAwaited, false)
   await two
   t.equal(turn.idle, true, 'as soon as the last asker knows')
   await t.rejects(turn.run(() => Promise.reject(new Error('x'))))
