@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { FileStat, FileSystem } from '../fs/file-system.ts'
 import { isSystemError } from '../fs/system-errors.ts'
 import { HOLDS_FILE } from '../log/holds-file.ts'
-import { parseSegmentFileName } from '../segment/file-names.ts'
+import { LOG_SUFFIX, parseSegmentFileName, SWAP_SUFFIX } from '../segment/file-names.ts'
 import { LogError } from '../util/errors.ts'
 import { copyFile, tryLink } from './copy-files.ts'
 import type { FileAttributes } from './data-directory.ts'
@@ -71,6 +71,8 @@ export class PartitionCopier {
     const target = join(to, folder.name)
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const log = slot.log?.condition === 'closed' ? undefined : slot.log
+      // An exchange of segments that was in the way has the log's turn: it is over when we had it.
+      if (attempt > 0) await log?.upkeep()
       // From here on, what is below the bound is in the files.
       if (log !== undefined && !log.readOnly) await log.sync()
       const bound = log?.highWatermark
@@ -109,7 +111,7 @@ export class PartitionCopier {
       taken.set(name, stat)
       await this.#take(join(from, name), join(to, name), how, stat.size)
     }
-    await this.#assertUnchanged(from, taken, bases.at(-1))
+    await this.#assertUnchanged(from, taken, bases)
     return firstCopied
   }
 
@@ -130,11 +132,14 @@ export class PartitionCopier {
   }
 
   /** What was taken must be what is there: a segment that the cleaner put in its place belongs to another set. */
-  async #assertUnchanged(
-    from: string,
-    taken: ReadonlyMap<string, FileStat>,
-    active: number | undefined
-  ): Promise<void> {
+  async #assertUnchanged(from: string, taken: ReadonlyMap<string, FileStat>, bases: readonly number[]): Promise<void> {
+    const active = bases.at(-1)
+    const names = (await this.#options.fs.readDirectory(from)).map(({ name }) => name)
+    const present = segmentBases(names)
+    // Neither those that go nor those that come have their names while they are exchanged: a list of then lacks both.
+    const isExchanging = names.some(name => name.endsWith(LOG_SUFFIX + SWAP_SUFFIX))
+    const added = present.some(base => base <= (active ?? base) && !bases.includes(base))
+    if (isExchanging || added) throw new Changed()
     for (const [name, before] of taken) {
       const parsed = parseSegmentFileName(name)
       if (parsed?.suffix !== '.log') continue

@@ -1,7 +1,9 @@
 import { cp, mkdir, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
 import { Store } from '../../lib/store/store.ts'
+import { ManualClock } from '../helpers/manual-clock.ts'
 import { tempDir } from '../helpers/paths.ts'
 import { brokersDirectory, photograph, values } from './helpers.ts'
 
@@ -197,5 +199,39 @@ t.test('a backup of what a crash left is recovered in the copy alone', async t =
   const copy = await Store.open(join(dir, 'copy'))
   t.equal((await values(await copy.openLog('orders', 0))).length, 5)
   t.ok(copy.status().directories[0]?.cleanAtOpen)
+  await copy.close()
+})
+
+t.test('segments that are just being exchanged for compacted ones are in the copy all the same', async t => {
+  const fs = new MemoryFileSystem()
+  const options = { fs, clock: new ManualClock(), upkeep: { background: false } }
+  await fs.makeDirectory('/data')
+  await fs.syncDirectory('/')
+  const store = await Store.open('/data', options)
+  await store.createTopic('orders', { configs: { 'cleanup.policy': 'compact' } })
+  const log = await store.openLog('orders', 0)
+  for (let i = 0; i < 12; i += 1) await log.append([{ key: `k${i % 3}`, value: `v${i}` }], { ownBatch: true })
+  await log.roll()
+  let goOn = (): void => undefined
+  const held = new Promise<void>(resolve => {
+    goOn = resolve
+  })
+  // The old names are gone, and the new ones not there yet.
+  const isThere = new Promise<void>(resolve => {
+    fs.onCall = ({ operation, path }) => {
+      if (operation !== 'rename' || !path.endsWith('.log.swap')) return undefined
+      resolve()
+      return held
+    }
+  })
+  const compacted = store.compact({ force: true })
+  await isThere
+  const backup = store.backup('/copy')
+  for (let i = 0; i < 2000; i += 1) await new Promise(resolve => setImmediate(resolve))
+  goOn()
+  await Promise.all([compacted, backup])
+  await store.close()
+  const copy = await Store.open('/copy', options)
+  t.same(await values(await copy.openLog('orders', 0)), ['v9', 'v10', 'v11'])
   await copy.close()
 })
