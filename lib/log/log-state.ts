@@ -51,8 +51,10 @@ export class LogState {
   cuts = 0
   /** The same in words, for readers that keep something of what they read. */
   readonly changes = new LogChanges()
-  /** The lowest offset that the log's end was cut to since it was opened: what lies above is not what was there. */
+  /** The lowest offset that the log's end was cut to since that was last asked: what lies above is not what was there. */
   lowestCut = Number.POSITIVE_INFINITY
+  /** Counts cuts of the log's end. */
+  endCuts = 0
 
   constructor(
     from: {

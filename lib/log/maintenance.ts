@@ -63,6 +63,7 @@ export class LogMaintenance {
   readonly #viewed = new WeakMap<LogView, ReadonlyMap<number, { readonly segment: Segment; readonly cuts: number }>>()
   /** `LogState.cuts` as a view found it. */
   readonly #cutsAt = new WeakMap<LogView, number>()
+  readonly #endCutsAt = new WeakMap<LogView, number>()
 
   constructor(engine: LogEngine) {
     const { fs, dir, name, env, clock, snapshots, watermark, state } = engine.parts
@@ -141,6 +142,7 @@ export class LogMaintenance {
     }
     this.#viewed.set(view, new Map(segments.map(segment => [segment.baseOffset, { segment, cuts: segment.cuts }])))
     this.#cutsAt.set(view, state.cuts)
+    this.#endCutsAt.set(view, state.endCuts)
     return view
   }
 
@@ -164,9 +166,20 @@ export class LogMaintenance {
     return { permissions, owner }
   }
 
-  /** The lowest offset that the log's end was cut to since it was opened; infinity if it was not. */
-  get lowestCut(): number {
-    return this.#engine.state.lowestCut
+  /**
+   * The lowest offset that the log's end was cut to since this was last asked, or the log was opened; infinity if it was
+   * not. Asked once: what is cleaned again afterwards is clean.
+   */
+  takeLowestCut(): number {
+    const { state } = this.#engine
+    const { lowestCut } = state
+    state.lowestCut = Number.POSITIVE_INFINITY
+    return lowestCut
+  }
+
+  /** Whether the log's end was cut since `view`, one of this log's. */
+  isCutSince(view: LogView): boolean {
+    return this.#endCutsAt.get(view) !== this.#engine.state.endCuts
   }
 
   /**

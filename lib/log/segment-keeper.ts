@@ -293,6 +293,7 @@ export class SegmentKeeper {
     state.cuts += 1
     state.changes.truncated(offset)
     state.lowestCut = Math.min(state.lowestCut, offset)
+    state.endCuts += 1
     state.writtenOffset = Math.min(state.writtenOffset, offset)
     state.durableOffset = Math.min(state.durableOffset, offset)
     state.recoveryPoint = Math.min(state.recoveryPoint, offset)

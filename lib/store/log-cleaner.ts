@@ -22,7 +22,7 @@ import type { SharedParts } from '../log/open-log.ts'
 import type { PartitionLog } from '../log/partition-log.ts'
 import { LogError } from '../util/errors.ts'
 import { MiB } from '../util/sizes.ts'
-import type { LogSlot, LogTable } from './log-table.ts'
+import { type LogSlot, type LogTable, noteCut } from './log-table.ts'
 
 /** As Kafka's `log.cleaner.dedupe.buffer.size`. */
 export const DEFAULT_MAP_BYTES = 128 * MiB
@@ -108,13 +108,10 @@ export class LogCleaner {
     }
   }
 
-  #judge(
-    { directory, folder }: LogSlot,
-    log: PartitionLog,
-    view: LogView,
-    { now }: Pick<CleanOptions, 'now'>
-  ): CleanableJudgement {
+  #judge(slot: LogSlot, log: PartitionLog, view: LogView, { now }: Pick<CleanOptions, 'now'>): CleanableJudgement {
     const { settings, shared } = this.#parts
+    const { directory, folder } = slot
+    noteCut(slot, log)
     const held = log.maintenance.holds.inForce().map(({ offset }) => offset)
     const firstHeldOffset = held.length === 0 ? undefined : Math.min(...held)
     const checkpoint = directory.checkpoint('cleaner').get(folder.name)
@@ -138,7 +135,9 @@ export class LogCleaner {
       const result = await this.#round(log, view, judgement, options)
       addStats(stats, result.stats)
       if (options.dryRun !== true) {
-        slot.directory.checkpoint('cleaner').set(slot.folder.name, result.endOffset)
+        // What lies behind a cut was not there when this looked.
+        if (!log.maintenance.isCutSince(view))
+          slot.directory.checkpoint('cleaner').set(slot.folder.name, result.endOffset)
         await slot.directory.saveCheckpoints()
       }
       const isOver = !result.isPartial || result.endOffset <= judgement.firstDirtyOffset

@@ -287,13 +287,18 @@ export class LogTable {
   }
 }
 
+/** What was appended behind a cut is dirty again. As Kafka: its cleaner's checkpoint follows a truncation. */
+export function noteCut({ directory, folder }: LogSlot, log: PartitionLog): void {
+  const lowestCut = log.maintenance.takeLowestCut()
+  const cleaned = directory.checkpoint('cleaner').get(folder.name) ?? 0
+  if (cleaned > lowestCut) directory.checkpoint('cleaner').set(folder.name, lowestCut)
+}
+
 function noteOffsets(slot: LogSlot, log: PartitionLog): void {
   const { directory, folder } = slot
   directory.checkpoint('recoveryPoint').set(folder.name, log.recoveryPoint)
   directory.checkpoint('highWatermark').set(folder.name, log.highWatermark)
-  // What was appended behind a cut is dirty again. As Kafka: its cleaner's checkpoint follows a truncation.
-  const cleaned = directory.checkpoint('cleaner').get(folder.name) ?? 0
-  if (cleaned > log.maintenance.lowestCut) directory.checkpoint('cleaner').set(folder.name, log.maintenance.lowestCut)
+  noteCut(slot, log)
   if (slot.startOffsetsPending > 0) return
   const firstBase = log.segments()[0]?.baseOffset ?? 0
   const start = log.logStartOffset

@@ -280,3 +280,48 @@ t.test('a dry run says what would go and changes nothing, read-only too', async 
   t.match((await again.compact()).partitions, expected)
   await again.close()
 })
+
+async function firstDirty(store: Store): Promise<number> {
+  const [partition] = (await store.describe('a')).partitions
+  if (partition === undefined || !('compaction' in partition)) throw new Error('a compacted partition is described so')
+  return partition.compaction?.firstDirtyOffset ?? Number.NaN
+}
+
+t.test('a log that was cut is cleaned from there on once, not for ever', async t => {
+  const { open } = await made()
+  const store = await open()
+  await store.createTopic('a', { configs: COMPACTED })
+  const log = await store.openLog('a', 0)
+  await fill(log, 12, 3)
+  await store.compact()
+  t.equal(await firstDirty(store), 12)
+  await log.truncateTo(6)
+  t.equal(await firstDirty(store), 6, 'at once')
+  await fill(log, 12, 3)
+  await store.compact({ force: true })
+  const end = log.logEndOffset
+  t.equal(await firstDirty(store), end)
+  await store.checkpoint()
+  t.equal(await firstDirty(store), end, 'the cut was taken into account already')
+  await store.close()
+})
+
+t.test('a cut beside a cleaning leaves dirty what comes behind it', async t => {
+  const { fs, open } = await made()
+  const store = await open()
+  await store.createTopic('a', { configs: COMPACTED })
+  const log = await store.openLog('a', 0)
+  await fill(log, 12, 3)
+  await fill(log, 12, 3)
+  let isCut = false
+  fs.onCall = ({ operation, path }) => {
+    if (isCut || operation !== 'rename' || !path.endsWith('.log.swap')) return
+    isCut = true
+    void log.truncateTo(6)
+  }
+  await store.compact({ force: true })
+  fs.onCall = undefined
+  t.ok(isCut)
+  t.ok((await firstDirty(store)) <= 6, 'whichever came first')
+  await store.close()
+})
