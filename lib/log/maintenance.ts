@@ -7,11 +7,14 @@
 import { join } from 'node:path'
 import { OFFSET_INDEX_SUFFIX, segmentFileName, TIME_INDEX_SUFFIX } from '../segment/file-names.ts'
 import type { AbortedTransaction, Segment, SegmentEnv } from '../segment/segment.ts'
-import { LogError } from '../util/errors.ts'
+import { isLogError, LogError } from '../util/errors.ts'
 import { DeferredDeletes } from './deferred-deletes.ts'
 import type { LogHolds } from './holds.ts'
 import type { LogEngine } from './log-engine.ts'
 import { type CleanedSegment, SegmentSwap } from './segment-swap.ts'
+
+/** Of a file that is not there, or shorter than it was. */
+const FILE_ERRORS = ['STORAGE_FAILED', 'CORRUPT_LOG', 'CORRUPT_FILE'] as const
 
 export interface SegmentFacts {
   readonly baseOffset: number
@@ -59,8 +62,8 @@ export class LogMaintenance {
   readonly #engine: LogEngine
   readonly #deferred: DeferredDeletes
   readonly #swap: SegmentSwap
-  /** The very segments that a view speaks of: one of the same name may be another by now. */
-  readonly #viewed = new WeakMap<LogView, ReadonlyMap<number, { readonly segment: Segment; readonly cuts: number }>>()
+  /** The very segments that a view speaks of, but those replaced: one of the same name may be another by now. */
+  readonly #viewed = new WeakMap<LogView, Map<number, { readonly segment: Segment; readonly cuts: number }>>()
   /** `LogState.cuts` as a view found it. */
   readonly #cutsAt = new WeakMap<LogView, number>()
   readonly #endCutsAt = new WeakMap<LogView, number>()
@@ -238,14 +241,41 @@ export class LogMaintenance {
    * @throws {LogError} SEGMENTS_CHANGED if the log was cut since: nothing has changed then, and the written files are
    *   gone.
    */
-  replace(view: LogView, { sources, cleaned }: ReplacedSegments): Promise<void> {
+  async replace(view: LogView, { sources, cleaned }: ReplacedSegments): Promise<void> {
     const viewed = this.#viewed.get(view)
-    return this.#engine.inTurn(() => {
+    await this.#engine.inTurn(() => {
       // One that was cut and rolled again is the same object with other records in it.
       const isWhole = sources.every(base => viewed?.get(base)?.segment.cuts === viewed?.get(base)?.cuts)
-      // What was replaced already is not in the log any more, which `replace` finds.
+      // None, as `replace` refuses, where a part of them was replaced already.
       const segments = isWhole ? sources.flatMap(base => viewed?.get(base)?.segment ?? []) : []
       return this.#swap.replace(segments, cleaned)
+    })
+    for (const base of sources) viewed?.delete(base)
+  }
+
+  /**
+   * Runs what reads the files of a view beside the log, as the cleaner does. Where it fails because some of them were
+   * taken out of use or cut meanwhile, which is nobody's fault, it says so.
+   *
+   * @throws {LogError} SEGMENTS_CHANGED then; else what `work` throws.
+   */
+  async goingBy<T>(view: LogView, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      const isOfFiles = FILE_ERRORS.some(code => isLogError(error, code))
+      if (!isOfFiles || this.#isWhole(view)) throw error
+      const message = `${this.#engine.parts.name} was cut while its segments were read: ${(error as LogError).message}`
+      throw new LogError('SEGMENTS_CHANGED', message, {}, error)
+    }
+  }
+
+  /** The sealed segments that `view` speaks of are as they were then, or were replaced. */
+  #isWhole(view: LogView): boolean {
+    const here = new Set(this.#engine.state.segments)
+    return view.segments.every(({ baseOffset, active }) => {
+      const viewed = this.#viewed.get(view)?.get(baseOffset)
+      return active || viewed === undefined || (here.has(viewed.segment) && viewed.segment.cuts === viewed.cuts)
     })
   }
 

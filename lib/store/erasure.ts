@@ -15,7 +15,7 @@
 import { randomFillSync } from 'node:crypto'
 import { join } from 'node:path'
 import type { CleanerHost } from '../compaction/cleaner-host.ts'
-import { type CleaningStats, noStats } from '../compaction/cleaning-types.ts'
+import { type CleanedGroup, type CleaningInput, type CleaningStats, noStats } from '../compaction/cleaning-types.ts'
 import type { EraseOptions, EraseReceipt } from '../log/erase-types.ts'
 import { isCompacted } from '../log/log-config.ts'
 import type { SharedParts } from '../log/open-log.ts'
@@ -117,29 +117,28 @@ async function rewrite(
   assertDecided(log)
   const view = await maintenance.view()
   const sealed = view.segments.filter(({ active }) => !active)
-  const result = await host.clean(
-    {
-      dir: log.dir,
-      name: `${log.topic}-${log.partition}`,
-      segments: sealed,
-      firstDirtyOffset: view.logStartOffset,
-      firstUncleanableOffset: view.segments.at(-1)?.baseOffset ?? view.logEndOffset,
-      now: 0,
-      settings: {
-        segmentBytes: config.segmentBytes,
-        indexBytes: config.indexBytes,
-        indexIntervalBytes: config.indexIntervalBytes,
-        deleteRetentionMs: config.deleteRetentionMs
-      },
-      producers: view.producers,
-      abortedLater: await maintenance.abortedInActive(),
-      mapBytes: 1024,
-      hashSeeds: randomFillSync(new Uint32Array(4)),
-      eraseKeys: [Uint8Array.from(key)],
-      eraseOnly: [...found.segments],
-      ...maintenance.attributes
+  const input: CleaningInput = {
+    dir: log.dir,
+    name: `${log.topic}-${log.partition}`,
+    segments: sealed,
+    firstDirtyOffset: view.logStartOffset,
+    firstUncleanableOffset: view.segments.at(-1)?.baseOffset ?? view.logEndOffset,
+    now: 0,
+    settings: {
+      segmentBytes: config.segmentBytes,
+      indexBytes: config.indexBytes,
+      indexIntervalBytes: config.indexIntervalBytes,
+      deleteRetentionMs: config.deleteRetentionMs
     },
-    { signal, onGroup: group => maintenance.replace(view, group) }
-  )
+    producers: view.producers,
+    abortedLater: await maintenance.abortedInActive(),
+    mapBytes: 1024,
+    hashSeeds: randomFillSync(new Uint32Array(4)),
+    eraseKeys: [Uint8Array.from(key)],
+    eraseOnly: [...found.segments],
+    ...maintenance.attributes
+  }
+  const onGroup = (group: CleanedGroup) => maintenance.replace(view, group)
+  const result = await maintenance.goingBy(view, () => host.clean(input, { signal, onGroup }))
   return result.stats
 }

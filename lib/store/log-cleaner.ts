@@ -186,8 +186,11 @@ export class LogCleaner {
       hashSeeds: randomFillSync(new Uint32Array(4)),
       ...maintenance.attributes
     }
-    if (dryRun === true) return previewCleaning(input, { fs: shared.fs, clock: shared.clock, signal, onProgress })
-    return host.clean(input, { signal, onProgress, onGroup: group => maintenance.replace(view, group) })
+    return maintenance.goingBy(view, () =>
+      dryRun === true
+        ? previewCleaning(input, { fs: shared.fs, clock: shared.clock, signal, onProgress })
+        : host.clean(input, { signal, onProgress, onGroup: group => maintenance.replace(view, group) })
+    )
   }
 }
 

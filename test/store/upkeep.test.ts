@@ -220,6 +220,38 @@ t.test('a log that is cut behind what was cleaned is dirty again from there on',
   await store.close()
 })
 
+for (const [what, change] of [
+  ['its beginning is deleted', (log: PartitionLog) => log.deleteRecordsBefore(24)],
+  ['its end is cut off', (log: PartitionLog) => log.truncateTo(5)],
+  ['the end of a segment is cut off', (log: PartitionLog) => log.truncateTo(20)]
+] as const) {
+  t.test(`a log of which a part goes while it is cleaned: ${what}`, async t => {
+    const { fs, clock, open } = await made()
+    const store = await open()
+    const configs = { ...COMPACTED, 'cleanup.policy': 'compact,delete', 'file.delete.delay.ms': '0' }
+    await store.createTopic('orders', { configs })
+    const log = await store.openLog('orders', 0)
+    for (let i = 0; i < 3; i += 1) await fill(log, 12, 3)
+    let changes = 0
+    fs.onCall = async ({ operation, path }) => {
+      if (operation !== 'open' || !path.endsWith('0012.log')) return
+      fs.onCall = undefined
+      changes += 1
+      await change(log)
+    }
+    await pass(clock, LOOK_MS)
+    t.equal(changes, 1, 'in the middle of it')
+    t.same(store.status().upkeep.setbacks, [], 'is no failure')
+    t.equal(store.status().upkeep.cleanings, 0)
+    for (let i = 0; i < 3; i += 1) await fill(log, 12, 3)
+    await pass(clock, LOOK_MS)
+    t.equal(store.status().upkeep.cleanings, 1, 'and the next look finds it as it is then')
+    t.same(await namesIn(fs, '/data/orders-0', '.cleaned'), [])
+    t.equal(new Set(await values(log)).size, (await values(log)).length)
+    await store.close()
+  })
+}
+
 t.test('closing a store stops a cleaning in its worker thread, and leaves nothing behind', async t => {
   const dir = join(await tempDir(t), 'data')
   const upkeep = { background: false, cleanerBytesPerSecond: 20_000 }
