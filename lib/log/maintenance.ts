@@ -185,6 +185,11 @@ export class LogMaintenance {
     return this.#endCutsAt.get(view) !== this.#engine.state.endCuts
   }
 
+  /** Another object whenever the log has got other segments: to see whether there is anything new. */
+  get segmentList(): object {
+    return this.#engine.state.segments
+  }
+
   /**
    * Closes the active segment when its time is over (`segment.ms`, `max.compaction.lag.ms`) and it holds anything.
    *
@@ -198,6 +203,8 @@ export class LogMaintenance {
       const { active } = state
       return active.shouldRoll({ size: 0, maxTimestamp: now, lastOffset: active.baseOffset }, now) === 'time'
     }
+    if (state.active.size === 0) return false
+    await state.active.firstBatchMaxTimestamp // or it would be read on the calling thread
     if (!isOld()) return false
     return this.#engine.alone(async () => {
       if (!isOld()) return false

@@ -74,14 +74,27 @@ export interface LogCleanerParts {
 export class LogCleaner {
   readonly #parts: LogCleanerParts
   readonly #busy = new Set<LogSlot>()
+  /** The segments of logs that had nothing dirty when they were last looked at. */
+  readonly #cleanAt = new WeakMap<LogSlot, object>()
 
   constructor(parts: LogCleanerParts) {
     this.#parts = parts
   }
 
+  /** Whether nothing can have become dirty since the last judgement: a store may have thousands of logs to ask. */
+  isSurelyClean(slot: LogSlot, log: PartitionLog): boolean {
+    return this.#cleanAt.get(slot) === log.maintenance.segmentList
+  }
+
   /** Whether the log is due, and why. */
   async judge(slot: LogSlot, log: PartitionLog, options: Pick<CleanOptions, 'now'> = {}): Promise<CleanableJudgement> {
-    return this.#judge(slot, log, await log.maintenance.view(), options)
+    // Taken before the look: what comes in between is looked at next time.
+    const { segmentList } = log.maintenance
+    const judgement = this.#judge(slot, log, await log.maintenance.view(), options)
+    // Nothing but a new segment, or a cut, makes it dirty.
+    if (judgement.reason === 'nothing-dirty') this.#cleanAt.set(slot, segmentList)
+    else this.#cleanAt.delete(slot)
+    return judgement
   }
 
   /**

@@ -18,6 +18,7 @@ import { type Because, decideRetention, type RetentionDecision, type RetentionFa
 import type { Clock } from '../util/clock.ts'
 import { publish } from '../util/diagnostics.ts'
 import { isLogError, LogError } from '../util/errors.ts'
+import { Breath } from './breath.ts'
 import { type DiskDeletion, type DiskRule, decideDiskBudget } from './disk-budget.ts'
 import { forEachLimited } from './for-each-limited.ts'
 import type { LogSlot, LogTable } from './log-table.ts'
@@ -146,6 +147,7 @@ class RetentionPass {
   readonly #parts: RetainParts
   readonly #options: RetainOptions
   readonly #now: number
+  readonly #breath: Breath
   readonly #outcomes = new Map<RetainableLog, RetainedPartition | FailedRetention>()
   readonly #looked = new Map<RetainableLog, Looked>()
   #missingBytes = 0
@@ -157,6 +159,7 @@ class RetentionPass {
     this.#parts = parts
     this.#options = options
     this.#now = options.now ?? parts.clock.now()
+    this.#breath = new Breath(parts.clock)
   }
 
   async run(): Promise<RetainReport> {
@@ -177,6 +180,7 @@ class RetentionPass {
 
   /** T1 */
   async #isolated(source: RetainableLog, work: () => Promise<void>): Promise<void> {
+    await this.#breath.take()
     try {
       await work()
     } catch (error) {

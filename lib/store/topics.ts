@@ -91,8 +91,14 @@ export class Topics {
       internal: isInternalTopic(topic),
       partitions: [...(this.#table.topic(topic)?.keys() ?? [])].sort((a, b) => a - b),
       configs: entry === undefined ? undefined : Object.fromEntries(entry.configs),
-      managed: entry !== undefined && (entry.origin === 'created' || entry.configs.has('cleanup.policy'))
+      managed: this.isManaged(topic)
     }
+  }
+
+  /** See `TopicSummary.managed`. Costs nothing, however many partitions there are. */
+  isManaged(topic: string): boolean {
+    const entry = this.entry(topic)
+    return entry !== undefined && (entry.origin === 'created' || entry.configs.has('cleanup.policy'))
   }
 
   /** What the side-cars say of a topic; `undefined`: nothing. */

@@ -22,6 +22,7 @@ import type { Timer } from '../util/clock.ts'
 import { publish } from '../util/diagnostics.ts'
 import { isLogError, LogError } from '../util/errors.ts'
 import { Turn } from '../util/turn.ts'
+import { Breath } from './breath.ts'
 import { ClockGuard } from './clock-guard.ts'
 import { eraseKey } from './erasure.ts'
 import { type CleaningReport, type CleanOptions, DEFAULT_MAP_BYTES, LogCleaner } from './log-cleaner.ts'
@@ -72,6 +73,7 @@ export class Upkeep {
   /** What is asked for and what happens by itself, one after the other. */
   readonly #turn = new Turn()
   readonly #stopping = new AbortController()
+  readonly #breath: Breath
   #timer: Timer | undefined
   #retentionDueAt: number
   #retention: UpkeepStatus['retention'] = { at: undefined, deletedSegments: 0, deletedBytes: 0 }
@@ -87,6 +89,7 @@ export class Upkeep {
     const inWorker = options.cleanerThread !== false && shared.fs === nodeFileSystem
     this.#parts = parts
     this.#host = inWorker ? new WorkerHost({ bytesPerSecond }) : new InlineHost({ ...shared, bytesPerSecond })
+    this.#breath = new Breath(shared.clock)
     this.#guard = new ClockGuard(shared.clock)
     this.#compactionSetbacks = new Setbacks(shared.clock)
     this.#retentionSetbacks = new Setbacks(shared.clock)
@@ -228,8 +231,10 @@ export class Upkeep {
   readonly #rollOld = async (): Promise<void> => {
     for (const slot of this.#parts.table.slots()) {
       const { log } = slot
-      if (log?.condition === 'open' && !log.readOnly && this.#settings(slot.folder.topic) !== undefined)
-        await this.#isolated(slot, this.#retentionSetbacks, () => log.maintenance.rollIfOld())
+      const settings = log?.condition === 'open' ? this.#settings(slot.folder.topic) : undefined
+      if (log === undefined || settings === undefined || !losesSegments(settings)) continue
+      await this.#breath.take()
+      await this.#isolated(slot, this.#retentionSetbacks, () => log.maintenance.rollIfOld())
     }
   }
 
@@ -245,10 +250,7 @@ export class Upkeep {
   /** A log is not opened for a retention that cannot take anything. */
   #mayRetain({ topic, managed, slot }: RetainableLog): boolean {
     if (!managed || !this.#retentionSetbacks.mayTry(slot)) return false
-    if (slot.log !== undefined) return true
-    const { cleanupPolicy, retentionMs, retentionBytes, retentionRecords } = this.#parts.topics.config(topic)
-    const hasLimit = retentionMs !== undefined || retentionBytes !== undefined || retentionRecords !== undefined
-    return hasLimit && cleanupPolicy.includes('delete')
+    return losesSegments(this.#parts.topics.config(topic))
   }
 
   /** The dirtiest of the logs that are due, one after the other, each looked at anew. */
@@ -258,8 +260,10 @@ export class Upkeep {
       const candidates: Candidate[] = []
       for (const slot of this.#slots(undefined)) {
         if (!this.#mayClean(slot) || done.has(slot)) continue
+        await this.#breath.take()
         await this.#isolated(slot, this.#compactionSetbacks, async () => {
           const log = await this.#open(slot)
+          if (this.#cleaner.isSurelyClean(slot, log)) return
           const { due, dirtyRatio } = await this.#cleaner.judge(slot, log)
           if (due) candidates.push({ slot, log, dirtyRatio })
         })
@@ -357,7 +361,7 @@ export class Upkeep {
   /** U2 */
   #settings(topic: string): LogConfig | undefined {
     const { topics } = this.#parts
-    return topics.summary(topic).managed ? topics.config(topic) : undefined
+    return topics.isManaged(topic) ? topics.config(topic) : undefined
   }
 
   #open(slot: LogSlot): Promise<PartitionLog> {
@@ -373,4 +377,12 @@ export class Upkeep {
       return [...slots.values()].sort((a, b) => a.folder.partition - b.folder.partition)
     })
   }
+}
+
+/** Whether anything is ever taken out of such a log: else there is no need to look at it. */
+function losesSegments(config: LogConfig): boolean {
+  const { cleanupPolicy, retentionMs, retentionBytes, retentionRecords } = config
+  if (isCompacted(config)) return true
+  const hasLimit = retentionMs !== undefined || retentionBytes !== undefined || retentionRecords !== undefined
+  return hasLimit && cleanupPolicy.includes('delete')
 }

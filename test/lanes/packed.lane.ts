@@ -17,12 +17,19 @@ async function roundTrip({ Store, isLogError }, dir) {
   for (const compression of ['gzip', 'snappy', 'lz4', 'zstd']) await log.append([{ value: compression }], { compression })
   const values = []
   for await (const record of log.records({ from: ack.baseOffset })) values.push(record.value.toString())
+  await store.createTopic('table', { configs: { 'cleanup.policy': 'compact' } })
+  const table = await store.openLog('table', 0)
+  await table.append([{ key: 'k', value: 'old' }, { key: 'k', value: 'new' }])
+  await table.roll()
+  const { partitions } = await store.compact({ topics: ['table'] })
+  const { cleanerHost } = store.status().upkeep
+  const kept = partitions[0].cleaned.stats.recordsKept
   await store.close()
   const again = await Store.open(dir, { readOnly: true })
   const topics = again.topics().map(({ topic }) => topic)
   await again.close()
   const refused = await log.append([{ value: 'late' }]).catch(error => isLogError(error) && error.code)
-  console.log(JSON.stringify({ level: ack.level, values, topics, refused }))
+  console.log(JSON.stringify({ level: ack.level, values, topics, refused, cleanerHost, kept }))
 }
 `
 
@@ -73,8 +80,11 @@ const TYPED_USES = {
 const EXPECTED = {
   level: 'synced',
   values: ['{"total":12}', 'second', 'gzip', 'snappy', 'lz4', 'zstd'],
-  topics: ['orders'],
-  refused: 'LOG_CLOSED'
+  topics: ['orders', 'table'],
+  refused: 'LOG_CLOSED',
+  // The cleaner's thread is a file of its own.
+  cleanerHost: 'worker',
+  kept: 1
 }
 
 /** The test runner's hooks are not for other programs, nor for other versions of Node. */

@@ -24,8 +24,10 @@ async function made(): Promise<{ fs: MemoryFileSystem; clock: ManualClock; open:
 
 /** Time passes, with what happens in it. */
 async function pass(clock: ManualClock, ms: number): Promise<void> {
-  await clock.advanceAsync(ms)
-  for (let i = 0; i < 4000; i += 1) await new Promise(resolve => setImmediate(resolve))
+  for (let left = ms; left > 0; left -= LOOK_MS) {
+    await clock.advanceAsync(Math.min(left, LOOK_MS))
+    for (let i = 0; i < 2000; i += 1) await new Promise(resolve => setImmediate(resolve))
+  }
 }
 
 /** `count` records of keys in turn, then a new segment. */
