@@ -111,14 +111,17 @@ export class LogMaintenance {
    * The log as it is now: one look at three files for each segment, and one small read where a timestamp is not known.
    * Everything but the active segment is durable and final, derived files included, unless the log is read-only.
    *
+   * @param options.final - false: unless there is no room for their indexes. Who takes segments away must be able to then.
    * @throws {LogError} LOG_CLOSED, LOG_POISONED.
    */
-  async view(): Promise<LogView> {
+  async view({ final = true }: { final?: boolean } = {}): Promise<LogView> {
     const { keeper, parts } = this.#engine
     this.#engine.assertNotClosed()
     if (parts.readOnly) return this.#look()
     return this.#engine.inTurn(async () => {
-      await keeper.sealOld()
+      await keeper.sealOld().catch((error: unknown) => {
+        if (final || !isLogError(error, 'NO_SPACE')) throw error
+      })
       return this.#look()
     })
   }

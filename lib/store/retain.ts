@@ -194,7 +194,7 @@ class RetentionPass {
   async #look(source: RetainableLog): Promise<Looked> {
     const log = await source.open()
     const settings = source.managed ? log.config : undefined
-    const view = await log.maintenance.view()
+    const view = await log.maintenance.view({ final: false })
     const { clockJumpMs } = this.#options
     const { holds } = log.maintenance
     const overdue = settings === undefined ? [] : overdueHolds(holds.list(), { ...view, clockJumpMs }, this.#now)

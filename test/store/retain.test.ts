@@ -445,3 +445,23 @@ t.test('a reader whose segment goes finishes what it holds, then is told where t
   t.ok(log.logStartOffset > 1000)
   await store.close()
 })
+
+t.test('where there is no room for the indexes of what was rolled, retention makes some', async t => {
+  const { clock, fs, store } = await made({ 'retention.ms': '1000', 'segment.bytes': '1048576' })
+  const log = await store.openLog('orders', 0)
+  await segment(log)
+  const sealed = log.logEndOffset
+  fs.onCall = ({ operation, path }) => {
+    if (operation !== 'write' || !/\.(?:time)?index$/.test(path)) return
+    throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
+  }
+  await log.append(numbered(10, sealed))
+  // The rolling itself goes well; closing what was rolled does not.
+  await log.roll().catch(() => undefined)
+  t.equal(bases(log).length, 3)
+  clock.advance(2000)
+  t.match(only(await store.retain()), { deletedSegments: 2 })
+  t.equal(bases(log).length, 1)
+  fs.onCall = undefined
+  await store.close()
+})
