@@ -53,6 +53,8 @@ export class LogState {
   readonly changes = new LogChanges()
   /** The lowest offset that the log's end was cut to since that was last asked: what lies above is not what was there. */
   lowestCut = Number.POSITIVE_INFINITY
+  /** Segments below the log start are out of the list, and their names may come back: a crash may leave any of them. */
+  isShedding = false
   /** Counts cuts of the log's end. */
   endCuts = 0
 

@@ -172,6 +172,11 @@ export class LogMaintenance {
     return { permissions, owner }
   }
 
+  /** Files below the log start are on their way out: until they are gone for good, their names do not tell where it is. */
+  get isShedding(): boolean {
+    return this.#engine.state.isShedding
+  }
+
   /**
    * The lowest offset that the log's end was cut to since this was last asked, or the log was opened; infinity if it was
    * not. Asked once: what is cleaned again afterwards is clean.
@@ -237,8 +242,9 @@ export class LogMaintenance {
       }
       if (offset > state.logStartOffset) parts.holds.assertFree(offset, parts.name)
       await keeper.raiseStart(offset)
+      const wasShedding = state.isShedding
       const gone = await keeper.takeBelowStart()
-      await this.#swap.retire(gone)
+      if (await this.#swap.retire(gone)) state.isShedding = wasShedding
       return { segments: gone.length, bytes: gone.reduce((sum, segment) => sum + segment.size, 0) }
     })
   }

@@ -252,9 +252,12 @@ export class SegmentKeeper {
 
   /** Removes whole segments that lie below the log start offset, which is durable already. */
   async dropBelowStart(): Promise<number> {
+    const { state } = this.#parts
+    const wasShedding = state.isShedding
     const gone = await this.takeBelowStart()
     for (const segment of gone) await segment.delete()
     if (gone.length > 0) await this.#parts.fs.syncDirectory(this.#parts.dir)
+    state.isShedding = wasShedding
     return gone.length
   }
 
@@ -267,6 +270,7 @@ export class SegmentKeeper {
       count += 1
     if (count === 0) return []
     await this.settled()
+    state.isShedding = true
     state.segments = segments.slice(count)
     state.cuts += 1
     this.#unsealed = this.#unsealed.filter(({ segment }) => state.segments.includes(segment))

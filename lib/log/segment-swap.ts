@@ -98,14 +98,25 @@ export class SegmentSwap {
     await this.#dropSnapshots(sources, cleaned).catch(this.#parts.failed)
   }
 
-  /** Takes segments that are no longer in the list out of use. Their files go after `file.delete.delay.ms`. */
-  async retire(segments: readonly Segment[]): Promise<void> {
-    if (segments.length === 0) return
+  /**
+   * Takes segments that are no longer in the list out of use. Their files go after `file.delete.delay.ms`.
+   *
+   * @returns whether all have lost their names, durably.
+   */
+  async retire(segments: readonly Segment[]): Promise<boolean> {
+    if (segments.length === 0) return true
     const { fs, dir, deferred, failed } = this.#parts
     deferred.add(segments, this.#dueAt())
     // One that keeps its name is removed when it is due all the same.
-    for (const segment of segments) await segment.renameTo(DELETED_SUFFIX).catch(failed)
+    let isDone = true
+    for (const segment of segments) {
+      await segment.renameTo(DELETED_SUFFIX).catch(error => {
+        isDone = false
+        failed(error)
+      })
+    }
     await fs.syncDirectory(dir)
+    return isDone
   }
 
   #dueAt(): number {

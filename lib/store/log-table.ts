@@ -303,5 +303,6 @@ function noteOffsets(slot: LogSlot, log: PartitionLog): void {
   const firstBase = log.segments()[0]?.baseOffset ?? 0
   const start = log.logStartOffset
   // As Kafka: only where the first segment's name does not say it already.
-  directory.checkpoint('logStart').set(folder.name, start > firstBase ? start : undefined)
+  const isTold = start <= firstBase && !log.maintenance.isShedding
+  directory.checkpoint('logStart').set(folder.name, isTold ? undefined : start)
 }

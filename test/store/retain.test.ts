@@ -465,3 +465,38 @@ t.test('where there is no room for the indexes of what was rolled, retention mak
   fs.onCall = undefined
   await store.close()
 })
+
+t.test('where a log begins stays written down until the files below are gone for good', async t => {
+  const { fs, store } = await made({ 'segment.bytes': '1048576' }, ['first', 'second'])
+  const first = await store.openLog('first', 0)
+  const second = await store.openLog('second', 0)
+  for (const log of [first, second]) for (let i = 0; i < 2; i += 1) await segment(log)
+  const going = new Map<string, () => void>()
+  fs.onCall = ({ operation, path }) => {
+    if (operation !== 'rename' || !path.endsWith('000.log')) return undefined
+    return new Promise<void>(resolve => {
+      going.set(path, resolve)
+    })
+  }
+  const turns = async (): Promise<void> => {
+    for (let i = 0; i < 1000; i += 1) await new Promise(resolve => setImmediate(resolve))
+  }
+  // The checkpoint has passed the first log and waits for the second; then the first begins to let go of a segment.
+  const raisings = [second.maintenance.raiseLogStart(10)]
+  await turns()
+  const written = store.checkpoint()
+  await turns()
+  raisings.push(first.maintenance.raiseLogStart(10))
+  await turns()
+  t.equal(going.size, 2)
+  going.get('/data/second-0/00000000000000000000.log')?.()
+  await written
+  fs.onCall = undefined
+  const handle = await fs.open('/data/log-start-offset-checkpoint', 'read')
+  const bytes = Buffer.alloc(200)
+  t.match(bytes.subarray(0, await handle.read(bytes, 0)).toString(), /\nfirst 0 10\n/)
+  await handle.close()
+  for (const goOn of going.values()) goOn()
+  await Promise.all(raisings)
+  await store.close()
+})
