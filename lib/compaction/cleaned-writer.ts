@@ -8,7 +8,7 @@
  *   W2  What fails leaves no file of the group behind, if the file system lets it; a crash leaves only `.cleaned` files.
  */
 import type { FileHandle, FileSystem } from '../fs/file-system.ts'
-import { toLogError } from '../fs/system-errors.ts'
+import { isSystemError, toLogError } from '../fs/system-errors.ts'
 import { writeFully } from '../fs/write-fully.ts'
 import type { BatchHead } from '../record/batch-head.ts'
 import {
@@ -244,6 +244,8 @@ export class CleanedWriter implements CleanedSink {
     await this.#putFile(baseOffset, TIME_INDEX_SUFFIX, indexes.times.bytes())
     if (transactions.entryCount > 0) {
       await this.#putFile(baseOffset, TRANSACTION_INDEX_SUFFIX, transactions.bytes())
+    } else {
+      await this.#removeStale(baseOffset, TRANSACTION_INDEX_SUFFIX)
     }
     this.#finished.push({
       baseOffset,
@@ -252,6 +254,14 @@ export class CleanedWriter implements CleanedSink {
       indexBytes: indexes.offsets.byteLength,
       timeIndexBytes: indexes.times.byteLength,
       transactionIndexBytes: transactions.byteLength
+    })
+  }
+
+  /** What an earlier cleaning has left would become this segment's: its transactions would be taken for aborted. */
+  async #removeStale(baseOffset: number, suffix: string): Promise<void> {
+    const path = filePath(this.#input.dir, segmentFileName(baseOffset, suffix + CLEANED_SUFFIX))
+    await this.#fs.unlink(path).catch(error => {
+      if (!isSystemError(error, 'ENOENT')) throw toLogError(error, 'remove', path)
     })
   }
 

@@ -359,3 +359,17 @@ t.test('a cut beside a cleaning leaves dirty what comes behind it', async t => {
   t.ok((await firstDirty(store)) <= 6, 'whichever came first')
   await store.close()
 })
+
+t.test('a transaction index that an ended cleaning has left does not become that of the next one', async t => {
+  const { fs, open } = await made()
+  const store = await open()
+  await store.createTopic('a', { configs: COMPACTED })
+  const log = await store.openLog('a', 0)
+  await fill(log, 12, 3)
+  const stale = await fs.open('/data/a-0/00000000000000000000.txnindex.cleaned', 'truncate')
+  await stale.write(Buffer.alloc(34), 0)
+  await stale.close()
+  await store.compact({ force: true })
+  t.same(await namesIn(fs, '/data/a-0', '.txnindex'), [])
+  await store.close()
+})
