@@ -60,24 +60,31 @@ export class DeferredDeletes {
 
   /** Lets go of what waits: removed if `clean`, else left for the next loading. */
   async close({ clean }: { clean: boolean }): Promise<void> {
-    if (clean) await this.remove(Number.POSITIVE_INFINITY)
-    for (const { segment } of this.#waiting) await segment.close({ clean: false })
-    this.#waiting = []
+    try {
+      if (clean) await this.remove(Number.POSITIVE_INFINITY)
+    } finally {
+      for (const { segment } of this.#waiting) await segment.close({ clean: false })
+      this.#waiting = []
+    }
   }
 
   async #remove(now: number): Promise<number> {
     const due = this.#waiting.filter(({ dueAt }) => dueAt <= now)
     let bytes = 0
-    try {
-      for (const waiting of due) {
+    const problems: unknown[] = []
+    for (const waiting of due) {
+      try {
         await waiting.segment.delete()
         this.#waiting = this.#waiting.filter(other => other !== waiting)
         bytes += waiting.bytes
+      } catch (error) {
+        // What cannot be removed must not keep the others.
+        problems.push(error)
       }
-    } finally {
-      this.#reclaimedBytes += bytes
-      if (bytes > 0) await this.#fs.syncDirectory(this.#dir)
     }
+    this.#reclaimedBytes += bytes
+    if (bytes > 0) await this.#fs.syncDirectory(this.#dir)
+    if (problems.length > 0) throw problems[0]
     return bytes
   }
 }

@@ -122,3 +122,19 @@ t.test('the watermark does not speak of what was rolled meanwhile and is not dur
   t.ok(again.logEndOffset < baseOffset, `the log ends where its records do, at ${again.logEndOffset}`)
   await again.close()
 })
+
+t.test('a file that cannot be removed does not keep the others that are out of use', async t => {
+  const { fs, log } = await made()
+  await log.maintenance.raiseLogStart(30)
+  fs.onCall = ({ operation, path }) => {
+    if (operation !== 'unlink' || !path.endsWith('/00000000000000000000.log.deleted')) return
+    throw Object.assign(new Error('EIO: i/o error'), { code: 'EIO' })
+  }
+  await t.rejects(log.maintenance.removeDeleted({ all: true }), { code: 'STORAGE_FAILED' })
+  const left = async (): Promise<string[]> =>
+    (await fs.readDirectory(DIR)).map(({ name }) => name).filter(name => name.endsWith('.log.deleted'))
+  t.same(await left(), ['00000000000000000000.log.deleted'])
+  fs.onCall = undefined
+  await log.maintenance.removeDeleted({ all: true })
+  t.same(await left(), [])
+})
