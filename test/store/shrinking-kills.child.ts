@@ -127,7 +127,8 @@ async function main(dir: string, [seed, fewest, most]: readonly number[]): Promi
   for (let kill = 0; kill < most! && (kill < fewest! || performance.now() < giveUp); kill += 1) {
     const childSeed = next(1_000_000)
     const from = kill % 2 === 0 ? 'cleaning' : 'start'
-    const ms = next(from === 'cleaning' ? 30 : 500)
+    // In the middle of the first cleaning, or when some are over.
+    const ms = next(next(2) === 0 ? 30 : 1000)
     const underWay = await killedAfter(ms, from, { dir, seed: childSeed, models })
     const store = await openWhenFree(dir)
     for (const [topic, model] of models) {
@@ -142,6 +143,7 @@ async function main(dir: string, [seed, fewest, most]: readonly number[]): Promi
     for (const what of ['kills', ...underWay]) counts[what]! += 1
     await store.close()
   }
+  counts['superseded'] = [...models.values()].reduce((sum, { superseded }) => sum + superseded, 0)
   console.log(JSON.stringify({ wrong, counts }))
 }
 

@@ -69,6 +69,8 @@ interface Found {
 
 /** One topic, from kill to kill. */
 export class ShrinkingModel {
+  /** Records that compaction took, as far as openings found. */
+  superseded = 0
   readonly #rules: TopicRules
   /** By offset: what was acknowledged, or found at an opening. */
   #known = new Map<number, Pair>()
@@ -145,7 +147,9 @@ export class ShrinkingModel {
     }
     for (const [offset, pair] of this.#known) {
       const isSuperseded = (last.get(pair.key) ?? -1) > offset
-      if (offset < start || read.has(offset) || isSuperseded) continue
+      if (offset < start || read.has(offset)) continue
+      this.superseded += 1
+      if (isSuperseded) continue
       const isForgotten = this.#rules.forgets && pair.value === null && (first.get(pair.key) ?? offset) >= offset
       // A later tombstone may have taken it, and be gone itself.
       if (!isForgotten && !this.#isForgottenBy(offset, pair.key)) wrong.push(`${offset} is lost: ${text(pair)}`)
