@@ -260,10 +260,10 @@ export class IndexFile {
 
   async renameTo(path: string): Promise<void> {
     const from = this.#path
-    const renamed = this.#env.fs.rename(from, path)
-    this.#moving = renamed.catch(() => undefined)
+    const moved = this.#env.fs.rename(from, path).then(() => this.#env.handles.forget(path))
+    this.#moving = moved.catch(() => undefined)
     try {
-      await renamed
+      await moved
     } catch (error) {
       if (!isSystemError(error, 'ENOENT')) throw toLogError(error, 'rename', from)
     } finally {

@@ -289,10 +289,11 @@ export class LogFile {
   /** Renames the file. Reads go on: one that has to open the file waits until it has its new name. */
   async moveTo(path: string): Promise<void> {
     const from = this.#path
-    const renamed = this.#env.fs.rename(from, path)
-    this.#moving = renamed.catch(() => undefined)
+    // A file that had this name before may still be open under it: H4 of the handle cache.
+    const moved = this.#env.fs.rename(from, path).then(() => this.#env.handles.forget(path))
+    this.#moving = moved.catch(() => undefined)
     try {
-      await renamed
+      await moved
       this.letGo()
       this.#path = path
     } catch (error) {

@@ -534,3 +534,21 @@ t.test('without preallocation no byte is written but batches', async t => {
   t.equal((await content(fs, file(0, '.log'))).length, first.length + second.length)
   await segment.close({ clean: true })
 })
+
+t.test('a name that another segment had before leads to the file that has it now', async t => {
+  const { env, fs } = await memory()
+  const first = await written(env, batches(2))
+  await first.seal()
+  await first.renameTo('.deleted')
+  const target = Buffer.alloc(first.size)
+  await first.read(target, 0) // its descriptor is kept, under that name
+  const second = await written(env, batches(3, { timestamp: 9000 }))
+  await second.seal()
+  await second.renameTo('.deleted')
+  t.same(await content(fs, file(0, '.log.deleted')), batches(3, { timestamp: 9000 }))
+  const seen = Buffer.alloc(second.size)
+  await second.read(seen, 0)
+  t.same(seen, batches(3, { timestamp: 9000 }))
+  await first.close({ clean: false })
+  await second.close({ clean: false })
+})
