@@ -108,7 +108,7 @@ export class LatestTable<K extends ViewKey, V> {
       await scan.return()
     }
     // Behind the last batch there may be markers, or a gap.
-    if (!log.isClosed && !signal.aborted && !this.isCut) this.#offset = to
+    if (!log.isClosed && !signal.aborted && !this.isCut && !this.isOvertaken) this.#offset = to
   }
 
   /** The entries, without those that lie below the log start. */
@@ -173,7 +173,7 @@ export class LatestTable<K extends ViewKey, V> {
     const { truncatedTo, replacedUpTo } = changes.since(this.#known)
     this.#known = changes.count
     if (truncatedTo !== undefined && truncatedTo < this.#offset) this.#isCut = true
-    if (replacedUpTo !== undefined && replacedUpTo > this.#offset && this.#entries.size > 0) this.#isOvertaken = true
+    if (replacedUpTo !== undefined && replacedUpTo > this.#offset) this.#isOvertaken = true
   }
 }
 

@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
 import type { LatestView } from '../../lib/log/latest-view.ts'
 import { sharedParts } from '../../lib/log/open-log.ts'
@@ -231,7 +231,13 @@ t.test('a view that is opened during a cut shows nothing of the batch that goes'
   }
 })
 
-t.test('compaction beneath a view, and in front of it, leaves it as a new one would be', async t => {
+for (const turns of [0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30]) {
+  t.test(`compaction beneath a view that has been reading for ${turns} turns leaves it as a new one would be`, t =>
+    compactedBeneath(t, turns)
+  )
+}
+
+async function compactedBeneath(t: Test, turns: number): Promise<void> {
   const fs = new MemoryFileSystem()
   await fs.makeDirectory('/data')
   await using log = await openLog('/data', { shared: sharedParts({ fs }), config: { visibility: 'written' } })
@@ -257,7 +263,7 @@ t.test('compaction beneath a view, and in front of it, leaves it as a new one wo
   const opening = log.latest().follow()
   const iterator = log.latest()[Symbol.asyncIterator]()
   const first = iterator.next()
-  await new Promise(resolve => setImmediate(resolve))
+  for (let i = 0; i < turns; i += 1) await new Promise(resolve => setImmediate(resolve))
   await maintenance.replace(view, cleaned)
   await using during = await opening
   await using after = await log.latest().follow()
@@ -270,7 +276,7 @@ t.test('compaction beneath a view, and in front of it, leaves it as a new one wo
   for (let { value: record } = await first; record !== undefined; { value: record } = await iterator.next())
     keys.push(String(record.key))
   t.same(keys.sort(), wanted)
-})
+}
 
 t.test('a view sees a transaction when it is decided, and as a whole', async t => {
   await using log = await openLog(await tempDir(t))
