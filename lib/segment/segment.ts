@@ -389,7 +389,11 @@ export class Segment {
     await this.#indexes.loadTransactions()
     const batch = await this.findBatch(offset)
     await this.#indexes.truncateTo(offset) // G2
-    if (batch === undefined) return this.size
+    if (batch === undefined) {
+      // It may have been rolled behind a gap: what comes next may lie in that gap.
+      if (this.nextOffset !== undefined) this.nextOffset = Math.min(this.nextOffset, Math.max(offset, this.baseOffset))
+      return this.size
+    }
     this.#cuts += 1
     await this.#log.cutTo(batch.position)
     await this.#log.sync()

@@ -41,3 +41,21 @@ for (const operation of ['truncate', 'syncDirectory'] as const) {
     }
   )
 }
+
+t.test('a log that was rolled behind a gap and cut to the gap goes on in it', async t => {
+  const fs = new MemoryFileSystem()
+  await fs.makeDirectory('/data')
+  const open = () => openLog('/data', { shared: sharedParts({ fs, clock: new ManualClock() }) })
+  const log = await open()
+  await log.append(numbered(2))
+  await log.truncateTo(1) // the batch of both goes, and the log goes on at 1
+  await log.roll()
+  await log.truncateTo(0)
+  t.match(await log.append(numbered(1)), { baseOffset: 0 })
+  await log.roll()
+  t.match(await log.append(numbered(1, 1)), { baseOffset: 1 })
+  await log.close()
+  const again = await open()
+  t.same(await valuesOf(again.records()), ['value-0', 'value-1'])
+  await again.close()
+})
