@@ -148,12 +148,15 @@ class Run {
     await this.#log.truncateTo(lowest + Math.floor(at * (this.#records.length - lowest)))
     // A batch goes as a whole, and what was written together may share one.
     const kept = await this.#endOfRecords(lowest)
+    // The log would go on at the offset asked for, but only until it is opened anew.
+    if (kept < this.#log.logEndOffset) await this.#log.truncateTo(kept)
     this.#records = this.#records.slice(0, kept)
     this.#start = Math.min(this.#start, kept)
     for (const [producer, first] of this.#open) if (first >= kept) this.#open.delete(producer)
+    // Where the batch that held the log start went, the log begins anew and knows no producer.
+    if (this.#log.lastStableOffset === this.#log.logEndOffset) this.#open.clear()
     this.#epoch += 1
     this.#sequences.clear()
-    // The log goes on at the offset asked for: in between there is a gap.
     while (this.#records.length < this.#log.logEndOffset) this.#records.push({ key: null, value: null })
   }
 
