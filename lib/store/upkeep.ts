@@ -219,8 +219,9 @@ export class Upkeep {
   readonly #removeOld = async (): Promise<void> => {
     for (const slot of this.#parts.table.slots()) {
       const { log } = slot
-      if (log?.condition === 'open')
-        await this.#isolated(slot, this.#retentionSetbacks, () => log.maintenance.removeDeleted())
+      // Most have nothing that waits, and there may be thousands.
+      if (log?.condition !== 'open' || log.maintenance.removalDueAt === undefined) continue
+      await this.#isolated(slot, this.#retentionSetbacks, () => log.maintenance.removeDeleted())
     }
   }
 
@@ -340,10 +341,13 @@ export class Upkeep {
     const clockJumpMs = options.now === undefined ? this.#clockJumpMs : undefined
     const report = await retainLogs(logs, shared, { diskBudgetBytes, diskFreeMinBytes, clockJumpMs, ...options })
     if (report.dryRun) return report
-    for (const { topic, partition, slot } of logs) {
-      const own = report.partitions.find(each => each.topic === topic && each.partition === partition)
-      if (own === undefined || !('error' in own)) this.#retentionSetbacks.went(slot)
-      else this.#retentionSetbacks.failed(slot, own.error)
+    const failed = new Map(
+      report.partitions.flatMap(each => ('error' in each ? [[`${each.topic}-${each.partition}`, each.error]] : []))
+    )
+    for (const { slot } of logs) {
+      const error = failed.get(slot.folder.name)
+      if (error === undefined) this.#retentionSetbacks.went(slot)
+      else this.#retentionSetbacks.failed(slot, error)
     }
     const { deletedSegments, deletedBytes } = this.#retention
     this.#retention = {
