@@ -12,16 +12,16 @@
  * Interrupted anywhere it can be done again. What a disk's controller, a backup, a reader's copy or a file that another
  * process still has open keeps is beyond it.
  */
-import { randomFillSync } from 'node:crypto'
 import { join } from 'node:path'
 import type { CleanerHost } from '../compaction/cleaner-host.ts'
-import { type CleanedGroup, type CleaningInput, type CleaningStats, noStats } from '../compaction/cleaning-types.ts'
+import { type CleanedGroup, type CleaningStats, noStats } from '../compaction/cleaning-types.ts'
 import type { EraseOptions, EraseReceipt } from '../log/erase-types.ts'
 import { isCompacted } from '../log/log-config.ts'
 import type { SharedParts } from '../log/open-log.ts'
 import type { PartitionLog } from '../log/partition-log.ts'
 import { QUARANTINE_FOLDER } from '../log/quarantine.ts'
 import { LogError } from '../util/errors.ts'
+import { cleaningInput } from './cleaning-input.ts'
 import { findKey, forgetShared, type KeyFindings, nothingFound, proveErased } from './erasure-scan.ts'
 import { removeTree } from './remove-tree.ts'
 
@@ -113,31 +113,17 @@ async function rewrite(
   key: Uint8Array,
   { host, found, signal }: { host: CleanerHost; found: KeyFindings; signal: AbortSignal | undefined }
 ): Promise<CleaningStats> {
-  const { maintenance, config } = log
+  const { maintenance } = log
   assertDecided(log)
   const view = await maintenance.view()
-  const sealed = view.segments.filter(({ active }) => !active)
-  const input: CleaningInput = {
-    dir: log.dir,
-    name: `${log.topic}-${log.partition}`,
-    segments: sealed,
+  const input = await cleaningInput(log, view, {
     firstDirtyOffset: view.logStartOffset,
     firstUncleanableOffset: view.segments.at(-1)?.baseOffset ?? view.logEndOffset,
     now: 0,
-    settings: {
-      segmentBytes: config.segmentBytes,
-      indexBytes: config.indexBytes,
-      indexIntervalBytes: config.indexIntervalBytes,
-      deleteRetentionMs: config.deleteRetentionMs
-    },
-    producers: view.producers,
-    abortedLater: await maintenance.abortedInActive(),
     mapBytes: 1024,
-    hashSeeds: randomFillSync(new Uint32Array(4)),
     eraseKeys: [Uint8Array.from(key)],
-    eraseOnly: [...found.segments],
-    ...maintenance.attributes
-  }
+    eraseOnly: [...found.segments]
+  })
   const onGroup = (group: CleanedGroup) => maintenance.replace(view, group)
   const result = await maintenance.goingBy(view, () => host.clean(input, { signal, onGroup }))
   return result.stats

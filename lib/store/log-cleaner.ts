@@ -1,16 +1,14 @@
 /**
  * Compacts the logs of a store: looks at one, judges, has it cleaned, puts the result in place, notes how far it got.
  *
- * One cleaning a log at a time. The judgement is `judgeCleanable`'s, for the scheduler, the command and an erasure
- * alike; this file carries it out and counts what came of it.
+ * One cleaning a log at a time. The judgement is `judgeCleanable`'s, for the scheduler and the command alike; this
+ * file carries it out and counts what came of it.
  */
-import { randomFillSync } from 'node:crypto'
 import { type CleanableJudgement, judgeCleanable } from '../compaction/cleanable.ts'
 import { previewCleaning } from '../compaction/cleaner.ts'
 import type { CleanerHost } from '../compaction/cleaner-host.ts'
 import {
   addStats,
-  type CleaningInput,
   type CleaningProgress,
   type CleaningResult,
   type CleaningStats,
@@ -22,6 +20,7 @@ import type { SharedParts } from '../log/open-log.ts'
 import type { PartitionLog } from '../log/partition-log.ts'
 import { LogError } from '../util/errors.ts'
 import { MiB } from '../util/sizes.ts'
+import { cleaningInput } from './cleaning-input.ts'
 import { type LogSlot, type LogTable, noteCut } from './log-table.ts'
 
 /** As Kafka's `log.cleaner.dedupe.buffer.size`. */
@@ -179,26 +178,10 @@ export class LogCleaner {
     { now, dryRun, signal, onProgress }: CleanOptions
   ): Promise<CleaningResult> {
     const { shared, host, mapBytes } = this.#parts
-    const { config, maintenance } = log
-    const input: CleaningInput = {
-      dir: log.dir,
-      name: `${log.topic}-${log.partition}`,
-      segments: view.segments.filter(({ active }) => !active),
-      firstDirtyOffset: judgement.firstDirtyOffset,
-      firstUncleanableOffset: judgement.firstUncleanableOffset,
-      now: now ?? shared.clock.now(),
-      settings: {
-        segmentBytes: config.segmentBytes,
-        indexBytes: config.indexBytes,
-        indexIntervalBytes: config.indexIntervalBytes,
-        deleteRetentionMs: config.deleteRetentionMs
-      },
-      producers: view.producers,
-      abortedLater: await maintenance.abortedInActive(),
-      mapBytes,
-      hashSeeds: randomFillSync(new Uint32Array(4)),
-      ...maintenance.attributes
-    }
+    const { maintenance } = log
+    const { firstDirtyOffset, firstUncleanableOffset } = judgement
+    const task = { firstDirtyOffset, firstUncleanableOffset, now: now ?? shared.clock.now(), mapBytes }
+    const input = await cleaningInput(log, view, task)
     return maintenance.goingBy(view, () =>
       dryRun === true
         ? previewCleaning(input, { fs: shared.fs, clock: shared.clock, signal, onProgress })
