@@ -3,6 +3,7 @@ import type { CleanableJudgement } from '../compaction/cleanable.ts'
 import type { CompactedPartition, CompactReport } from '../store/upkeep-types.ts'
 import { type Context, type DirOption, partitionsOf, withStore } from './common.ts'
 import { reasonFor } from './compaction-reasons.ts'
+import { nameOf, succeeded, tellFailures } from './partition-outcomes.ts'
 import { progressBar } from './progress.ts'
 import { printTable } from './table.ts'
 
@@ -36,19 +37,10 @@ export async function compact(options: CompactCommandOptions, context: Context):
   } finally {
     progress.stop()
   }
-  const done = report.partitions.flatMap(each => ('error' in each ? [] : [each]))
+  const done = succeeded(report.partitions)
   if (options.json) await printLines(done, options, context)
   else await printTables(done, options, context)
-  let failed = false
-  for (const each of report.partitions) {
-    if (!('error' in each)) continue
-    failed = true
-    const { code, message } = each.error
-    if (options.json) await context.out.json({ partition: nameOf(each), error: { code, message } })
-    else context.say(`heartwood: ${nameOf(each)}: ${code}: ${message}`)
-  }
-  await context.out.flush()
-  return failed ? 1 : 0
+  return tellFailures(report.partitions, options, context)
 }
 
 async function printLines(
@@ -101,6 +93,3 @@ function ruleOf({ judgement, cleaned }: CompactedPartition): string {
 function numbersOf({ due, reason, ...numbers }: CleanableJudgement): Record<string, unknown> {
   return { ...numbers }
 }
-
-const nameOf = ({ topic, partition }: { readonly topic: string; readonly partition: number }): string =>
-  `${topic}-${partition}`

@@ -2,6 +2,7 @@
 import type { RetainedPartition, RetainReport } from '../store/retain.ts'
 import { LogError } from '../util/errors.ts'
 import { type Context, type DirOption, partitionsOf, withStore } from './common.ts'
+import { nameOf, succeeded, tellFailures } from './partition-outcomes.ts'
 import { reasonOf } from './retention-reasons.ts'
 import { printTable } from './table.ts'
 
@@ -18,19 +19,10 @@ export async function retain(options: RetainCommandOptions, context: Context): P
   const report = await withStore(options.dir, { readOnly: dryRun, createIfMissing: false }, store =>
     store.retain({ dryRun, ...(topics.length === 0 ? {} : { topics }), ...(now === undefined ? {} : { now }) })
   )
-  const done = report.partitions.flatMap(each => ('error' in each ? [] : [each]))
+  const done = succeeded(report.partitions)
   if (options.json) await printLines(report, done, options, context)
   else await printTables(report, done, options, context)
-  let failed = false
-  for (const each of report.partitions) {
-    if (!('error' in each)) continue
-    failed = true
-    const { code, message } = each.error
-    if (options.json) await context.out.json({ partition: nameOf(each), error: { code, message } })
-    else context.say(`heartwood: ${nameOf(each)}: ${code}: ${message}`)
-  }
-  await context.out.flush()
-  return failed ? 1 : 0
+  return tellFailures(report.partitions, options, context)
 }
 
 async function printLines(
@@ -85,9 +77,6 @@ async function printTables(
   const what = report.dryRun ? 'Would delete' : 'Deleted'
   context.say(`${what} ${report.deletedSegments} segment(s), ${report.deletedBytes} bytes.`)
 }
-
-const nameOf = ({ topic, partition }: { readonly topic: string; readonly partition: number }): string =>
-  `${topic}-${partition}`
 
 export async function deleteRecords(
   options: DirOption & { topic: string; partition: number; before: number; json: boolean },
