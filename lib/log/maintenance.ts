@@ -58,15 +58,20 @@ export interface ReplacedSegments {
   readonly cleaned: readonly CleanedSegment[]
 }
 
+/** What a view, which is data, cannot say. */
+interface Look {
+  /** The very segments that it speaks of, but those replaced: one of the same name may be another by now. */
+  readonly segments: Map<number, { readonly segment: Segment; readonly cuts: number }>
+  /** As `LogState` had them. */
+  readonly cuts: number
+  readonly endCuts: number
+}
+
 export class LogMaintenance {
   readonly #engine: LogEngine
   readonly #deferred: DeferredDeletes
   readonly #swap: SegmentSwap
-  /** The very segments that a view speaks of, but those replaced: one of the same name may be another by now. */
-  readonly #viewed = new WeakMap<LogView, Map<number, { readonly segment: Segment; readonly cuts: number }>>()
-  /** `LogState.cuts` as a view found it. */
-  readonly #cutsAt = new WeakMap<LogView, number>()
-  readonly #endCutsAt = new WeakMap<LogView, number>()
+  readonly #looks = new WeakMap<LogView, Look>()
 
   constructor(engine: LogEngine) {
     const { fs, dir, name, env, clock, snapshots, watermark, state } = engine.parts
@@ -146,9 +151,9 @@ export class LogMaintenance {
         lastDataOffset: lastBatch?.lastOffset
       }))
     }
-    this.#viewed.set(view, new Map(segments.map(segment => [segment.baseOffset, { segment, cuts: segment.cuts }])))
-    this.#cutsAt.set(view, state.cuts)
-    this.#endCutsAt.set(view, state.endCuts)
+    const { cuts, endCuts } = state
+    const viewed = new Map(segments.map(segment => [segment.baseOffset, { segment, cuts: segment.cuts }]))
+    this.#looks.set(view, { segments: viewed, cuts, endCuts })
     return view
   }
 
@@ -190,7 +195,7 @@ export class LogMaintenance {
 
   /** Whether the log's end was cut since `view`, one of this log's. */
   isCutSince(view: LogView): boolean {
-    return this.#endCutsAt.get(view) !== this.#engine.state.endCuts
+    return this.#looks.get(view)?.endCuts !== this.#engine.state.endCuts
   }
 
   /** Another object whenever the log has got other segments: to see whether there is anything new. */
@@ -237,7 +242,7 @@ export class LogMaintenance {
         const message = `${parts.name}: cannot begin at ${offset}, the high watermark is ${state.highWatermark}.`
         throw new LogError('OFFSET_OUT_OF_RANGE', message, { offset, highWatermark: state.highWatermark })
       }
-      if (view !== undefined && this.#cutsAt.get(view) !== state.cuts) {
+      if (view !== undefined && this.#looks.get(view)?.cuts !== state.cuts) {
         throw new LogError('SEGMENTS_CHANGED', `${parts.name} was cut since it was decided what goes.`, { offset })
       }
       if (offset > state.logStartOffset) parts.holds.assertFree(offset, parts.name)
@@ -258,7 +263,7 @@ export class LogMaintenance {
    *   gone.
    */
   async replace(view: LogView, { sources, cleaned }: ReplacedSegments): Promise<void> {
-    const viewed = this.#viewed.get(view)
+    const viewed = this.#looks.get(view)?.segments
     await this.#engine.inTurn(() => {
       // One that was cut and rolled again is the same object with other records in it.
       const isWhole = sources.every(base => viewed?.get(base)?.segment.cuts === viewed?.get(base)?.cuts)
@@ -290,7 +295,7 @@ export class LogMaintenance {
   #isWhole(view: LogView): boolean {
     const here = new Set(this.#engine.state.segments)
     return view.segments.every(({ baseOffset, active }) => {
-      const viewed = this.#viewed.get(view)?.get(baseOffset)
+      const viewed = this.#looks.get(view)?.segments.get(baseOffset)
       return active || viewed === undefined || (here.has(viewed.segment) && viewed.segment.cuts === viewed.cuts)
     })
   }
