@@ -400,8 +400,9 @@ class UncleanPlan {
   }
 }
 
-function replayRange({ fs, dir, bases, snapshots, snapshotOffsets, report }: PlanContext): ReplayRange {
-  return { fs, dir, bases, snapshots, snapshotOffsets, report }
+function replayRange(context: PlanContext): ReplayRange {
+  const { fs, dir, bases, logStartOffset, snapshots, snapshotOffsets, report } = context
+  return { fs, dir, bases, logStartOffset, snapshots, snapshotOffsets, report }
 }
 
 function count({ report }: PlanContext, scan: ScanOutcome): ScanOutcome {

@@ -14,6 +14,7 @@ export interface ReplayRange {
   readonly dir: string
   /** Base offsets of all segments, ascending. */
   readonly bases: readonly number[]
+  readonly logStartOffset: number
   readonly snapshots: ProducerSnapshots
   /** Offsets of the snapshots there are, where the caller has listed them. */
   readonly snapshotOffsets?: readonly number[] | undefined
@@ -50,7 +51,7 @@ export async function producersAt(
   offset: number,
   { aborted, from }: { aborted?: ((found: FoundAbort) => void) | undefined; from?: number | undefined } = {}
 ): Promise<ProducerStateManager> {
-  const { snapshots, snapshotOffsets, report, bases } = range
+  const { snapshots, snapshotOffsets, report, bases, logStartOffset } = range
   const first = bases[0] ?? offset
   const found = await snapshots.latest(Math.min(offset, from ?? offset), {
     offsets: snapshotOffsets,
@@ -59,11 +60,15 @@ export async function producersAt(
       report.note('CORRUPT_FILE', message, { snapshot: at, reason: error instanceof Error ? error.message : '' })
     }
   })
-  const producers = new ProducerStateManager(found?.entries ?? [], found?.offset ?? first)
+  let producers = new ProducerStateManager(found?.entries ?? [], found?.offset ?? first)
   for (const [index, base] of bases.entries()) {
     if (producers.mapEndOffset >= offset) break
     const next = bases[index + 1] ?? Number.POSITIVE_INFINITY
-    if (next <= producers.mapEndOffset || base >= offset) continue
+    if (next <= producers.mapEndOffset || base > offset) continue
+    // Files below the log start go in no order that a crash would keep. In front of one that is missing nothing tells
+    // how its transactions ended, or which sequences came last: as in Kafka, what lies there is forgotten.
+    if (base > producers.mapEndOffset && base <= logStartOffset) producers = new ProducerStateManager([], base)
+    if (base === offset) break
     await replaySegment(range, base, offset, producers, aborted)
   }
   producers.advanceTo(offset)

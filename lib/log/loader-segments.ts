@@ -19,6 +19,7 @@ export interface SegmentsContext {
   readonly readOnly: boolean
   /** What the folder held when it was listed. */
   readonly names: ReadonlySet<string>
+  readonly logStartOffset: number
   readonly snapshots: ProducerSnapshots
   readonly report: ReportBuilder
 }
@@ -70,13 +71,13 @@ async function rebuildIndexes(segment: Segment): Promise<void> {
 }
 
 async function findAborted(
-  { fs, dir, snapshots, report }: SegmentsContext,
+  { fs, dir, logStartOffset, snapshots, report }: SegmentsContext,
   plan: LoadPlan,
   { baseOffset, next }: { baseOffset: number; next: number }
 ): Promise<FoundAbort[]> {
   const aborted: FoundAbort[] = []
   const bases = plan.kept.map(segment => segment.baseOffset)
-  const range = { fs, dir, bases, snapshots, report }
+  const range = { fs, dir, bases, logStartOffset, snapshots, report }
   await producersAt(range, next, { from: baseOffset, aborted: found => aborted.push(found) })
   return aborted
 }

@@ -307,7 +307,7 @@ class Loader {
     const { fs, dir, env } = this.#options
     const readOnly = this.#readOnly
     const { names } = listing
-    const context = { fs, dir, env, readOnly, names, snapshots: this.#snapshots, report: this.#report }
+    const context = { fs, dir, env, readOnly, names, logStartOffset, snapshots: this.#snapshots, report: this.#report }
     this.#indexesStored = await openSegments(context, plan, this.#segments)
     const { producers, lastBatchCrc } = plan
     const isEmpty = logEndOffset === first

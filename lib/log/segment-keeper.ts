@@ -202,8 +202,9 @@ export class SegmentKeeper {
       await this.#parts.snapshots.deleteAfter(offset)
       const bases = state.segments.map(segment => segment.baseOffset)
       const report = new ReportBuilder({ clean: true, foreign: false })
-      state.logStartOffset = Math.min(state.logStartOffset, offset)
-      await this.#endAt(offset, await producersAt({ ...this.#parts, bases, report }, offset))
+      const logStartOffset = Math.min(state.logStartOffset, offset)
+      state.logStartOffset = logStartOffset
+      await this.#endAt(offset, await producersAt({ ...this.#parts, bases, logStartOffset, report }, offset))
     })
     // The batch that went held the log start too. Files that end below it look like those of a log that lost its end.
     if (endOf(keep) < state.logStartOffset) await this.startAt(offset)

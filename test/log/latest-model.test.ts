@@ -154,7 +154,8 @@ class Run {
     this.#start = Math.min(this.#start, kept)
     for (const [producer, first] of this.#open) if (first >= kept) this.#open.delete(producer)
     // Where the batch that held the log start went, the log begins anew and knows no producer.
-    if (this.#log.lastStableOffset === this.#log.logEndOffset) this.#open.clear()
+    const { segments } = await this.#log.maintenance.view()
+    if (segments.every(({ bytes }) => bytes === 0)) this.#open.clear()
     this.#epoch += 1
     this.#sequences.clear()
     while (this.#records.length < this.#log.logEndOffset) this.#records.push({ key: null, value: null })

@@ -23,6 +23,8 @@ import {
 const written = batches(0, 8)
 const part = (from: number, to: number): Buffer => Buffer.concat(written.slice(from, to))
 const compacted = logConfig({ cleanupPolicy: ['compact'] })
+/** Timestamps of these tests are old. */
+const lasting = logConfig({ producerIdExpirationMs: 2 ** 45 })
 
 async function offsetsOf(log: LoadedLog): Promise<number[]> {
   const offsets: number[] = []
@@ -228,6 +230,30 @@ t.test('the transaction index is rebuilt from the batches, in every segment that
     await torn.write(Buffer.from('damaged'), 0)
     await torn.close()
   }
+})
+
+t.test('a file below the log start, behind which one is missing, tells nothing of producers', async t => {
+  const idempotent = { producerId: 9, producerEpoch: 0 }
+  // The power went while 0, 2 and 3 were being removed: of 2, which has the marker and the later sequence, all is gone.
+  const fs = await memoryFolder({
+    [file(0)]: Buffer.concat([
+      batch(0, { producerId: 7, producerEpoch: 0, baseSequence: 0, transactional: true }),
+      batch(1, { ...idempotent, baseSequence: 0 })
+    ]),
+    [file(4)]: part(4, 6),
+    [file(6)]: batch(6, { producerId: 8, producerEpoch: 0, baseSequence: 0 })
+  })
+  for (const options of [{}, { clean: true }, { recoveryPoint: 6 }]) {
+    const log = await load({ fs, dir: DIR, logStartOffset: 5, readOnly: true, config: lasting, ...options })
+    t.same([log.logStartOffset, log.logEndOffset, log.segments.length], [5, 7, 3])
+    t.same(log.producers.ongoingTransactions, [])
+    t.same([...log.producers.entries.keys()].map(Number), [8])
+    await closeLoaded(log)
+  }
+  // Above the log start a compaction may have left the same gap, and kept what producers wrote last.
+  const log = await load({ fs, dir: DIR, logStartOffset: 1, config: compacted })
+  t.same(log.producers.ongoingTransactions, [{ producerId: 7, firstOffset: 0 }])
+  await closeLoaded(log)
 })
 
 t.test('an index that Kafka preallocated tells that another engine was here', async t => {
