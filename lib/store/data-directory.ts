@@ -30,6 +30,7 @@ import {
   writeCleanShutdownMarker
 } from './clean-shutdown.ts'
 import { type DirectoryListing, listDirectory, type PartitionFolder } from './directory-listing.ts'
+import { DiskReserve } from './disk-reserve.ts'
 import { judgeLastVisitor, type Verdict } from './last-visitor.ts'
 import {
   createMetaProperties,
@@ -96,6 +97,7 @@ export class DataDirectory {
   readonly #checkpoints: ReadonlyMap<CheckpointKind, OffsetCheckpoint>
   readonly #turn = new Turn()
   readonly #saysAll: boolean
+  readonly #reserve: DiskReserve
   /** Digest of the marker that is put aside. */
   #aside: string | undefined
   /** The side-car is what it was when this directory was opened, and says "confirmed". */
@@ -118,6 +120,7 @@ export class DataDirectory {
     this.#fs = parts.fs
     this.#checkpoints = parts.checkpoints
     this.#saysAll = parts.saysAll
+    this.#reserve = new DiskReserve(parts.fs, parts.path, this.#replaceOptions)
   }
 
   /**
@@ -198,9 +201,10 @@ export class DataDirectory {
       await putMarkerAside(this.#fs, this.path)
       this.#aside = this.topicsFile.marker?.digest
       this.#isConfirmed = true
-      return
+      return this.#reserve.take()
     }
     await this.#writeTopicsFile()
+    await this.#reserve.take()
     await removeCleanShutdownMarker(this.#fs, this.path)
   }
 
@@ -208,7 +212,11 @@ export class DataDirectory {
     this.#isConfirmed = false
     const path = join(this.path, TOPICS_FILE)
     const bytes = formatTopicsFile(this.topicsFile)
-    await translated('write', path, () => replaceFile(this.#fs, path, bytes, this.#replaceOptions))
+    await translated('write', path, () => this.#replace(path, bytes))
+  }
+
+  #replace(path: string, bytes: Uint8Array): Promise<void> {
+    return this.#reserve.using(() => replaceFile(this.#fs, path, bytes, this.#replaceOptions))
   }
 
   async #writeCheckpoints(): Promise<void> {
@@ -221,11 +229,13 @@ export class DataDirectory {
       writings.push({ checkpoint, bytes })
     }
     if (writings.length === 0) return
+    // Again, where it was given up; not behind the writing, for who raises a log start has more to note.
+    await this.#reserve.take()
     try {
       await this.#writeTopicsFile()
       for (const { checkpoint, bytes } of writings) {
         const path = join(this.path, checkpoint.name)
-        await translated('write', path, () => replaceFile(this.#fs, path, bytes, this.#replaceOptions))
+        await translated('write', path, () => this.#replace(path, bytes))
       }
     } catch (error) {
       for (const { checkpoint } of writings) checkpoint.noteFailure()

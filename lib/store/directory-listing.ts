@@ -4,6 +4,7 @@ import type { DirectoryEntry, FileSystem } from '../fs/file-system.ts'
 import { parsePartitionDirectoryName } from '../segment/file-names.ts'
 import { LogError } from '../util/errors.ts'
 import { CLEAN_SHUTDOWN_MARKER, MARKER_ASIDE } from './clean-shutdown.ts'
+import { DISK_RESERVE } from './disk-reserve.ts'
 import { META_PROPERTIES } from './meta-properties.ts'
 import { CHECKPOINT_FILES } from './offset-checkpoints.ts'
 import { PARTITION_METADATA } from './partition-metadata.ts'
@@ -40,6 +41,7 @@ const KAFKA_FILES: ReadonlySet<string> = new Set([
   CLEAN_SHUTDOWN_MARKER,
   MARKER_ASIDE,
   TOPICS_FILE,
+  DISK_RESERVE,
   'bootstrap.checkpoint',
   ...Object.values(CHECKPOINT_FILES)
 ])

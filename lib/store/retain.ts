@@ -129,6 +129,9 @@ interface Plan {
   readonly rollFirst: boolean
 }
 
+type Deleted = Pick<Plan, 'deletedSegments' | 'deletedBytes'>
+
+const NOTHING: Deleted = { deletedSegments: 0, deletedBytes: 0 }
 const LOGS_AT_A_TIME = 4
 /** A log that is cut again each time it was looked at will be there next time too. */
 const ATTEMPTS = 3
@@ -233,14 +236,28 @@ class RetentionPass {
   }
 
   async #carryOut(looked: Looked): Promise<Looked> {
+    let freed = NOTHING
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#tryToCarryOut(looked)
+        const done = await this.#tryToCarryOut(looked)
+        return { ...done, plan: withDeleted(done.plan, freed) }
       } catch (error) {
-        if (attempt === ATTEMPTS || !isLogError(error, 'SEGMENTS_CHANGED')) throw error
-        looked = await this.#look(looked.source)
+        const isFull = isLogError(error, 'NO_SPACE') && !this.#inNeed
+        if (attempt === ATTEMPTS || !(isFull || isLogError(error, 'SEGMENTS_CHANGED'))) throw error
+        if (isFull) freed = await this.#makeRoom(looked)
+        else looked = await this.#look(looked.source)
       }
     }
+  }
+
+  /** What is out of use goes at once, and what has to go anyway before the new segment that it all waits for. */
+  async #makeRoom({ log, plan, view }: Looked): Promise<Deleted> {
+    this.#inNeed = true
+    for (const other of this.#looked.values()) await other.log.maintenance.removeDeleted({ all: true })
+    if (!plan.rollFirst) return NOTHING
+    const { segments, bytes } = await log.maintenance.raiseLogStart(view.segments.at(-1)?.baseOffset ?? 0, view)
+    await log.maintenance.removeDeleted({ all: true })
+    return { deletedSegments: segments, deletedBytes: bytes }
   }
 
   async #tryToCarryOut(looked: Looked): Promise<Looked> {
@@ -308,6 +325,12 @@ function withDeletions({ plan, view }: Looked, deletions: readonly DiskDeletion[
     rollFirst: false
   }
 }
+
+const withDeleted = (plan: Plan, more: Deleted): Plan => ({
+  ...plan,
+  deletedSegments: plan.deletedSegments + more.deletedSegments,
+  deletedBytes: plan.deletedBytes + more.deletedBytes
+})
 
 function outcomeOf({ source: { topic, partition }, overdue, plan }: Looked): RetainedPartition {
   const { decisions, logStartOffset, deletedSegments, deletedBytes } = plan
