@@ -82,10 +82,13 @@ function parsed(name: string, bytes: Buffer): [string, Record<string, unknown>][
     ])
   }
   if (name === MANIFEST_FILE) {
-    return parseManifest(bytes).segments.map(({ baseOffset, closed, rewritable }) => [
+    const { logStartOffset, sealed, activeBaseOffset } = parseManifest(bytes)
+    const of = { logStartOffset, activeBaseOffset: activeBaseOffset ?? null }
+    const lines = sealed.map(({ digest, verifiedMs, ...segment }): [string, Record<string, unknown>] => [
       'manifest-segment',
-      { baseOffset, bytes: closed?.bytes ?? null, nextOffset: closed?.nextOffset ?? null, rewritable }
+      { ...segment, batches: digest?.batches ?? null, hash: digest?.hash ?? null, verifiedMs: verifiedMs ?? null }
     ])
+    return [['manifest', of], ...lines]
   }
   if (name === HOLDS_FILE) {
     return parseHolds(bytes).map(({ name: hold, offset, movedMs, limitMs, limitBytes, brokenMs }) => [

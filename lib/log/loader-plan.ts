@@ -87,7 +87,7 @@ export async function planLoad(context: PlanContext): Promise<LoadPlan> {
   return context.clean ? planClean(context) : new UncleanPlan(context).run()
 }
 
-/** @throws {LogError} CORRUPT_LOG if a file is gone or has another length than it was closed with. */
+/** @throws {LogError} CORRUPT_LOG if a file is gone or has another length than it was sealed with. */
 async function checkFiles(context: PlanContext, manifest: Manifest): Promise<void> {
   const { bases, clean, recoveryPoint, watermark, logStartOffset, dir } = context
   const found: FoundSegment[] = []
@@ -96,7 +96,7 @@ async function checkFiles(context: PlanContext, manifest: Manifest): Promise<voi
   const mismatch = compareManifest(manifest, found, { upTo, logStartOffset })
   if (mismatch === undefined) return
   const { kind, baseOffset, position, fromOffset, toOffset } = mismatch
-  const what = kind === 'missing' ? 'is missing' : `is ${kind} than it was when it was closed`
+  const what = kind === 'missing' ? 'is missing' : `is ${kind} than it was when it was sealed`
   const message =
     `${logPath(dir, baseOffset)} ${what}; no record was changed. ` +
     'Restore the file from a backup, or open with onCorruption "read-prefix" to read what is sound in front of it.'
@@ -377,8 +377,8 @@ class UncleanPlan {
 
   /** @throws {LogError} CORRUPT_LOG for a gap where the manifest says that there was none. */
   #refuseGap(segment: number, { gaps: [gap] }: ScanOutcome): void {
-    const known = this.#context.manifest?.segments.find(({ baseOffset }) => baseOffset === segment)
-    if (gap === undefined || known?.closed === undefined || known.rewritable) return
+    const known = this.#context.manifest?.sealed.find(({ baseOffset }) => baseOffset === segment)
+    if (gap === undefined || known?.state !== 'sealed') return
     const { position, fromOffset, toOffset } = gap
     const damage = { position, reason: `offsets ${fromOffset} up to ${toOffset} are missing` }
     throw damaged(this.#context, { segment, scan: { nextOffset: fromOffset }, damage, toOffset })

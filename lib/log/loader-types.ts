@@ -35,11 +35,6 @@ export interface LoadOptions {
   readonly onCorruption: 'fail' | 'read-prefix'
   /** Creates the folder, and the first segment, where there is none. */
   readonly createIfMissing: boolean
-  /**
-   * Leaves an up-to-date manifest behind. Only for an owner who keeps it so afterwards: on a roll, and before files
-   * are removed or rewritten. False by default; one that is there is looked at in any case.
-   */
-  readonly keepManifest?: boolean | undefined
   /** Of files and folders that loading creates; 0600 and 0700 by default. */
   readonly permissions?: { readonly file: number; readonly folder: number } | undefined
 }

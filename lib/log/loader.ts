@@ -23,7 +23,7 @@ import { type LoadPlan, logPath, type PlanContext, type PlannedSegment, planLoad
 import { openSegments } from './loader-segments.ts'
 import type { LoadedLog, LoadOptions } from './loader-types.ts'
 import { isCompacted } from './log-config.ts'
-import { formatManifest, MANIFEST_FILE, type Manifest, manifestOf, readManifest, writeManifest } from './manifest.ts'
+import { MANIFEST_FILE, type Manifest, readManifest } from './manifest.ts'
 import { ProducerSnapshots } from './producer-snapshots.ts'
 import { ProducerStateManager } from './producer-state.ts'
 import { MAX_QUARANTINE_BYTES, MAX_QUARANTINE_ITEMS, Quarantine } from './quarantine.ts'
@@ -388,7 +388,6 @@ class Loader {
       if (!clean) await this.#snapshots.deleteStrays(this.#segments.map(segment => segment.baseOffset))
       if (!clean || this.#segments.at(-1)?.size === 0) await fs.syncDirectory(dir)
       await this.#raiseWatermark(logEndOffset, state.lastBatchCrc)
-      await this.#storeManifest()
     }
     producers.onLogStartOffset(logStartOffset)
     producers.removeExpired(clock.now(), config.producerIdExpirationMs)
@@ -414,15 +413,6 @@ class Loader {
       readableUpTo: corrupt === undefined ? logEndOffset : readableUpTo,
       corrupt
     }
-  }
-
-  async #storeManifest(): Promise<void> {
-    const { fs, dir, keepManifest = false } = this.#options
-    if (!keepManifest) return
-    const manifest = manifestOf(this.#segments, this.#manifest)
-    const isNew = this.#manifest === undefined || !formatManifest(this.#manifest).equals(formatManifest(manifest))
-    if (isNew) await writeManifest(fs, dir, manifest, this.#replaceOptions)
-    this.#manifest = manifest
   }
 
   /** Everything below is durable, derived files included. */

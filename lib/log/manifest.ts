@@ -1,29 +1,33 @@
 /**
- * Manifest of one partition: which segments there are, and how long the closed ones are, so that a file that is
- * missing, shorter or longer is noticed although nobody reads it.
+ * Manifest of one partition: which sealed segments there are, how long they are, and a digest of each, so that a file
+ * that is missing, of another length, another log's, or damaged where no CRC looks is noticed.
  *
  * Format, in `heartwood-manifest`; UTF-8 lines that end in '\n', replaced as a whole:
  *
- *     file    := "heartwood-manifest 1" segment* "crc " CRC-32C of all bytes before this line, 8 hex digits
- *     segment := "segment " base " " bytes " " nextOffset " " flag
- *     bytes, nextOffset := decimal; "-" in a segment that is not closed
- *     flag    := "whole" | "rewritable"
+ *     file   := "heartwood-manifest 2" start sealed* active? "crc " CRC-32C of all bytes before this line, 8 hex digits
+ *     start  := "start " log start offset
+ *     sealed := "segment " base " " bytes " " nextOffset " " state " " batches " " hash " " verified
+ *     active := "segment " base " - - active - - -"
+ *     state  := "sealed" | "compacted"
+ *     hash   := XXH64 (seed 0) of the whole .log file, 16 hex digits; "-" together with batches: not computed yet
+ *     verified := when all of it was last found sound, ms since 1970; "-": never
  *
  * Example:
  *
- *     heartwood-manifest 1
- *     segment 0 16384 217 whole
- *     segment 217 - - whole
- *     crc 4f2cbad0
+ *     heartwood-manifest 2
+ *     start 0
+ *     segment 0 252 4 sealed 3 6472e661499f17be 1700000000000
+ *     segment 4 - - active - - -
+ *     crc ff9eabf2
  *
  * Invariants:
- *   M1  Bases strictly increase; a closed segment's next offset is at or below the next base.
- *   M2  A segment is `rewritable` in the file before anything rewrites it, merges it or leaves a gap in it. Of such a
- *       segment nothing is promised but that its offsets belong to somebody.
- *   M3  A segment leaves the file before its files are removed, unless the log start offset is durably past it.
- *   M4  A segment that is not listed is newer than the manifest: that is no fault.
- *   M5  Once another engine has written here the manifest says nothing, and is made anew with every segment
- *       `rewritable`.
+ *   M1  Bases strictly increase; a sealed segment's next offset is at or below the next base.
+ *   M2  A segment is in the file only while its .log file is durable and stays as it is: it leaves the file, durably,
+ *       before anything removes, cuts, rewrites or continues it. So the file may lack segments, and is never wrong.
+ *   M3  In a `sealed` segment each batch begins where the one before it ends. In a `compacted` one offsets may be
+ *       missing, because compaction wrote it or because a leader's batches came so.
+ *   M4  A segment that is not listed is no fault; nothing is promised of the active one.
+ *   M5  Once another engine has written here the manifest says nothing, and is made anew.
  */
 import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
@@ -34,22 +38,37 @@ import { MiB } from '../util/sizes.ts'
 
 export const MANIFEST_FILE = 'heartwood-manifest'
 const TITLE = 'heartwood-manifest'
-const VERSION = 1
+/** 1 was never written by a store. */
+const VERSION = 2
 const CRC_LINE_BYTES = 'crc 00000000\n'.length
-/** More than 300,000 segments. */
+/** More than 150,000 segments. */
 const MAX_MANIFEST_BYTES = 16 * MiB
 
-export interface ManifestSegment {
+export interface SegmentDigest {
+  readonly batches: number
+  /** XXH64, seed 0, of the whole `.log` file: 16 hex digits. */
+  readonly hash: string
+}
+
+export interface SealedSegment {
   readonly baseOffset: number
-  /** Of a closed segment: bytes of its `.log` file, and the offset behind its last one. */
-  readonly closed: { readonly bytes: number; readonly nextOffset: number } | undefined
-  /** Compaction may change it, or it may have gaps for another reason. */
-  readonly rewritable: boolean
+  /** Of the `.log` file. */
+  readonly bytes: number
+  /** The offset behind its last one. */
+  readonly nextOffset: number
+  /** M3 */
+  readonly state: 'sealed' | 'compacted'
+  readonly digest: SegmentDigest | undefined
+  /** Wall clock, ms. */
+  readonly verifiedMs: number | undefined
 }
 
 export interface Manifest {
+  readonly logStartOffset: number
   /** Ascending. */
-  readonly segments: readonly ManifestSegment[]
+  readonly sealed: readonly SealedSegment[]
+  /** Base offset of the segment that was written to when the manifest was; `undefined` where nothing is said. */
+  readonly activeBaseOffset: number | undefined
 }
 
 /**
@@ -71,12 +90,13 @@ export async function writeManifest(
   await replaceFile(fs, join(dir, MANIFEST_FILE), formatManifest(manifest), options)
 }
 
-export function formatManifest({ segments }: Manifest): Buffer {
-  const lines = segments.map(({ baseOffset, closed, rewritable }) => {
-    const end = closed === undefined ? '- -' : `${closed.bytes} ${closed.nextOffset}`
-    return `segment ${baseOffset} ${end} ${rewritable ? 'rewritable' : 'whole'}\n`
+export function formatManifest({ logStartOffset, sealed, activeBaseOffset }: Manifest): Buffer {
+  const lines = sealed.map(({ baseOffset, bytes, nextOffset, state, digest, verifiedMs }) => {
+    const hashed = digest === undefined ? '- -' : `${digest.batches} ${digest.hash}`
+    return `segment ${baseOffset} ${bytes} ${nextOffset} ${state} ${hashed} ${verifiedMs ?? '-'}\n`
   })
-  const body = Buffer.from(`${TITLE} ${VERSION}\n${lines.join('')}`)
+  if (activeBaseOffset !== undefined) lines.push(`segment ${activeBaseOffset} - - active - - -\n`)
+  const body = Buffer.from(`${TITLE} ${VERSION}\nstart ${logStartOffset}\n${lines.join('')}`)
   const crc = crc32c(body, 0, body.length)
   return Buffer.concat([body, Buffer.from(`crc ${crc.toString(16).padStart(8, '0')}\n`)])
 }
@@ -88,30 +108,56 @@ export function parseManifest(bytes: Buffer): Manifest {
   if (stored === null || Number.parseInt(stored[1] as string, 16) !== crc32c(bytes, 0, bodyEnd)) {
     throw corrupt('fails its checksum')
   }
-  const [title, ...lines] = bytes.toString('utf8', 0, bodyEnd).split('\n')
+  const [title, start, ...lines] = bytes.toString('utf8', 0, bodyEnd).split('\n')
   const version = /^heartwood-manifest (\d{1,9})$/.exec(title ?? '')?.[1]
   if (version === undefined) throw corrupt('has no title')
   if (Number(version) > VERSION) {
     const message = `${MANIFEST_FILE} is of version ${version}; this release knows ${VERSION}`
     throw new LogError('UNSUPPORTED_VERSION', message, { version: Number(version), known: VERSION })
   }
+  if (Number(version) < VERSION) throw corrupt(`is of version ${version}, which no store has ever written`)
+  const logStartOffset = /^start (\d{1,16})$/.exec(start ?? '')?.[1]
+  if (logStartOffset === undefined) throw corrupt('has no log start offset')
   // What follows the last line end is no line.
   if (lines.pop() !== '') throw corrupt('ends within a line')
-  const segments = lines.map(parseSegment)
-  for (const [index, segment] of segments.entries()) {
-    const previous = segments[index - 1]
-    if (previous !== undefined && previous.baseOffset >= segment.baseOffset) throw corrupt('is not in order')
-    if ((previous?.closed?.nextOffset ?? 0) > segment.baseOffset) throw corrupt('has segments that overlap')
+  const activeBaseOffset = activeOf(lines.at(-1))
+  const sealed = (activeBaseOffset === undefined ? lines : lines.slice(0, -1)).map(parseSealed)
+  let next = 0
+  for (const [index, { baseOffset, nextOffset }] of sealed.entries()) {
+    if (baseOffset <= (sealed[index - 1]?.baseOffset ?? -1)) throw corrupt('is not in order')
+    if (baseOffset < next || nextOffset < baseOffset) throw corrupt('has segments that overlap')
+    next = nextOffset
   }
-  return { segments }
+  if (activeBaseOffset !== undefined && activeBaseOffset < next) throw corrupt('has segments that overlap')
+  return { logStartOffset: exact(logStartOffset), sealed, activeBaseOffset }
 }
 
-function parseSegment(line: string): ManifestSegment {
-  const match = /^segment (\d{1,16}) (?:(\d{1,16}) (\d{1,16})|- -) (whole|rewritable)$/.exec(line)
+function activeOf(line: string | undefined): number | undefined {
+  const base = /^segment (\d{1,16}) - - active - - -$/.exec(line ?? '')?.[1]
+  return base === undefined ? undefined : exact(base)
+}
+
+const SEALED_LINE =
+  /^segment (\d{1,16}) (\d{1,16}) (\d{1,16}) (sealed|compacted) (?:(\d{1,16}) ([0-9a-f]{16})|- -) (\d{1,16}|-)$/
+
+function parseSealed(line: string): SealedSegment {
+  const match = SEALED_LINE.exec(line)
   if (match === null) throw corrupt('has a malformed line')
-  const [, base, bytes, nextOffset, flag] = match
-  const closed = bytes === undefined ? undefined : { bytes: Number(bytes), nextOffset: Number(nextOffset) }
-  return { baseOffset: Number(base), closed, rewritable: flag === 'rewritable' }
+  const [, base, bytes, nextOffset, state, batches, hash, verified] = match
+  return {
+    baseOffset: exact(base),
+    bytes: exact(bytes),
+    nextOffset: exact(nextOffset),
+    state: state as SealedSegment['state'],
+    digest: hash === undefined ? undefined : { batches: exact(batches), hash },
+    verifiedMs: verified === '-' ? undefined : exact(verified)
+  }
+}
+
+function exact(digits: string | undefined): number {
+  const value = Number(digits)
+  if (!Number.isSafeInteger(value)) throw corrupt('has a number beyond 2^53 - 1')
+  return value
 }
 
 function corrupt(what: string): LogError {
@@ -131,27 +177,26 @@ export interface ManifestMismatch {
   /** Where the file ends or should have ended, whichever comes first. */
   readonly position: number
   readonly fromOffset: number
-  readonly toOffset: number | undefined
+  readonly toOffset: number
 }
 
 /**
  * The first contradiction between manifest and files, if there is one.
  *
- * @param upTo - segments that reach beyond this offset are left out: what was not durable there may be gone or torn.
+ * @param upTo - segments that reach beyond this offset are left out: a cut that a crash ended may be under way there.
  * @param logStartOffset - what lies below may have been removed.
  */
 export function compareManifest(
-  { segments }: Manifest,
+  { sealed, logStartOffset: noted }: Manifest,
   found: readonly FoundSegment[],
   { upTo, logStartOffset }: { upTo: number; logStartOffset: number }
 ): ManifestMismatch | undefined {
+  const start = Math.max(logStartOffset, noted)
   const bytesOf = new Map(found.map(segment => [segment.baseOffset, segment.bytes]))
-  for (const { baseOffset, closed, rewritable } of segments) {
-    if (rewritable || closed === undefined) continue
-    const { bytes, nextOffset } = closed
+  for (const { baseOffset, bytes, nextOffset } of sealed) {
     if (nextOffset > upTo) continue
     const present = bytesOf.get(baseOffset)
-    if (present === undefined && nextOffset <= logStartOffset) continue
+    if (present === undefined && nextOffset <= start) continue
     if (present === bytes) continue
     return {
       kind: present === undefined ? 'missing' : present < bytes ? 'shorter' : 'longer',
@@ -162,25 +207,4 @@ export function compareManifest(
     }
   }
   return undefined
-}
-
-/** A manifest of the present segments. Of those that `previous` does not know, nothing is promised (M5). */
-export function manifestOf(
-  segments: readonly { readonly baseOffset: number; readonly size: number; readonly nextOffset: number | undefined }[],
-  previous: Manifest | undefined
-): Manifest {
-  const known = new Map(previous?.segments.map(segment => [segment.baseOffset, segment]))
-  return {
-    segments: segments.map(({ baseOffset, size, nextOffset }, index) => {
-      const before = known.get(baseOffset)
-      const isActive = index === segments.length - 1
-      const closed = isActive || nextOffset === undefined ? undefined : { bytes: size, nextOffset }
-      return { baseOffset, closed, rewritable: before?.rewritable ?? !isEmptyActive(isActive, size) }
-    })
-  }
-}
-
-/** An active segment in which nothing is yet will be written by us alone. */
-function isEmptyActive(isActive: boolean, size: number): boolean {
-  return isActive && size === 0
 }

@@ -131,14 +131,18 @@ const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'a folder whose manifest lists what a torn end takes away',
-    options: { keepManifest: true },
     async build() {
-      const segments = [0, 5, 12].map(baseOffset => ({ baseOffset, closed: undefined, rewritable: false }))
+      const bytes = Buffer.concat([...open, torn]).length
+      const state = { state: 'sealed', digest: undefined, verifiedMs: undefined } as const
+      const sealed = [
+        { baseOffset: 0, bytes: Buffer.concat(head).length, nextOffset: 5, ...state },
+        { baseOffset: 5, bytes, nextOffset: 12, ...state }
+      ]
       const fs = await memoryFolder({
         [file(0)]: Buffer.concat(head),
         [file(5)]: Buffer.concat([...open, torn]),
         [file(12)]: batch(12),
-        'heartwood-manifest': formatManifest({ segments })
+        'heartwood-manifest': formatManifest({ logStartOffset: 0, sealed, activeBaseOffset: 12 })
       })
       await putWatermark(fs, markBehind(5, open))
       return fs

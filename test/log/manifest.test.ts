@@ -1,7 +1,13 @@
 import t from 'tap'
 import type { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
-import { logConfig } from '../../lib/log/log-config.ts'
-import { compareManifest, formatManifest, type Manifest, manifestOf, parseManifest } from '../../lib/log/manifest.ts'
+import {
+  compareManifest,
+  formatManifest,
+  type Manifest,
+  parseManifest,
+  type SealedSegment
+} from '../../lib/log/manifest.ts'
+import { crc32c } from '../../lib/util/crc32c.ts'
 import { closeLoaded, load } from '../helpers/loading.ts'
 import {
   batches,
@@ -14,18 +20,32 @@ import {
   putWatermark
 } from '../helpers/partition-folder.ts'
 
+const DIGEST = { batches: 3, hash: '00c0ffee00c0ffee' }
 const MANIFEST: Manifest = {
-  segments: [
-    { baseOffset: 0, closed: { bytes: 400, nextOffset: 5 }, rewritable: false },
-    { baseOffset: 5, closed: { bytes: 400, nextOffset: 10 }, rewritable: true },
-    { baseOffset: 10, closed: undefined, rewritable: false }
-  ]
+  logStartOffset: 2,
+  sealed: [
+    { baseOffset: 0, bytes: 400, nextOffset: 5, state: 'sealed', digest: DIGEST, verifiedMs: 1_700_000_000_000 },
+    { baseOffset: 5, bytes: 400, nextOffset: 10, state: 'compacted', digest: undefined, verifiedMs: undefined }
+  ],
+  activeBaseOffset: 10
+}
+const NOTHING: Manifest = { logStartOffset: 0, sealed: [], activeBaseOffset: undefined }
+
+/** Whatever the body says, under a right checksum. */
+function withCrc(body: string): Buffer {
+  const bytes = Buffer.from(body)
+  const crc = crc32c(bytes, 0, bytes.length).toString(16).padStart(8, '0')
+  return Buffer.concat([bytes, Buffer.from(`crc ${crc}\n`)])
 }
 
 t.test('a manifest reads back as it was written', async t => {
   t.same(parseManifest(formatManifest(MANIFEST)), MANIFEST)
-  t.same(parseManifest(formatManifest({ segments: [] })), { segments: [] })
-  t.equal(formatManifest(MANIFEST).toString().split('\n')[1], 'segment 0 400 5 whole')
+  t.same(parseManifest(formatManifest(NOTHING)), NOTHING)
+  const [, start, first, second, active] = formatManifest(MANIFEST).toString().split('\n')
+  t.equal(start, 'start 2')
+  t.equal(first, 'segment 0 400 5 sealed 3 00c0ffee00c0ffee 1700000000000')
+  t.equal(second, 'segment 5 400 10 compacted - - -')
+  t.equal(active, 'segment 10 - - active - - -')
 })
 
 t.test('a manifest with any bit flipped, or cut anywhere, is refused', async t => {
@@ -41,64 +61,59 @@ t.test('a manifest with any bit flipped, or cut anywhere, is refused', async t =
 })
 
 t.test('a manifest of a newer release is refused by name', async t => {
-  const body = Buffer.from('heartwood-manifest 2\n')
-  const { crc32c } = await import('../../lib/util/crc32c.ts')
-  const crc = crc32c(body, 0, body.length).toString(16).padStart(8, '0')
-  t.throws(() => parseManifest(Buffer.concat([body, Buffer.from(`crc ${crc}\n`)])), { code: 'UNSUPPORTED_VERSION' })
+  t.throws(() => parseManifest(withCrc('heartwood-manifest 3\n')), { code: 'UNSUPPORTED_VERSION' })
+})
+
+t.test('a manifest whose lines cannot be is refused, whatever its checksum', async t => {
+  const head = 'heartwood-manifest 2\nstart 0\n'
+  for (const body of [
+    'heartwood-manifest 1\n',
+    'heartwood-manifest 2\n',
+    `${head}segment 0 1 5 sealed - - -`,
+    `${head}segment 0 1 5 whole - - -\n`,
+    `${head}segment 0 1 5 sealed 1 - -\n`,
+    `${head}segment 5 1 6 sealed - - -\nsegment 0 1 5 sealed - - -\n`,
+    `${head}segment 0 1 5 sealed - - -\nsegment 4 1 6 sealed - - -\n`,
+    `${head}segment 6 1 5 sealed - - -\n`,
+    `${head}segment 0 1 5 sealed - - -\nsegment 4 - - active - - -\n`,
+    `${head}segment 0 - - active - - -\nsegment 4 1 6 sealed - - -\n`,
+    `${head}segment 0 9999999999999999 5 sealed - - -\n`
+  ])
+    t.throws(() => parseManifest(withCrc(body)), { code: 'CORRUPT_FILE' }, body)
 })
 
 t.test('files are compared where something was promised of them', async t => {
   const everything = { upTo: 100, logStartOffset: 0 }
-  const files = [
-    { baseOffset: 0, bytes: 400 },
-    { baseOffset: 5, bytes: 1 },
-    { baseOffset: 10, bytes: 77 }
-  ]
-  t.equal(compareManifest(MANIFEST, files, everything), undefined)
-  t.match(compareManifest(MANIFEST, files.slice(1), everything), { kind: 'missing', baseOffset: 0, toOffset: 5 })
-  t.equal(compareManifest(MANIFEST, files.slice(1), { upTo: 100, logStartOffset: 5 }), undefined)
-  t.equal(compareManifest(MANIFEST, files.slice(1), { upTo: 4, logStartOffset: 0 }), undefined)
-  const [first] = files
-  t.match(compareManifest(MANIFEST, [{ ...first, baseOffset: 0, bytes: 399 }], everything), {
-    kind: 'shorter',
-    position: 399
-  })
-  t.match(compareManifest(MANIFEST, [{ ...first, baseOffset: 0, bytes: 401 }], everything), {
-    kind: 'longer',
-    position: 400
-  })
-})
-
-t.test('of segments that the manifest does not know, nothing is promised, save for a new empty one', async t => {
-  const segments = [
-    { baseOffset: 0, size: 10, nextOffset: 5 },
-    { baseOffset: 5, size: 0, nextOffset: 5 }
-  ]
-  const first = manifestOf(segments, undefined)
-  t.same(
-    first.segments.map(segment => segment.rewritable),
-    [true, false]
-  )
-  const grown = [segments[0], { baseOffset: 5, size: 20, nextOffset: 9 }, { baseOffset: 9, size: 0, nextOffset: 9 }]
-  t.same(manifestOf(grown as typeof segments, first).segments[1], {
-    baseOffset: 5,
-    closed: { bytes: 20, nextOffset: 9 },
-    rewritable: false
-  })
+  const manifest = { ...MANIFEST, logStartOffset: 0 }
+  const first = { baseOffset: 0, bytes: 400 }
+  const files = [first, { baseOffset: 5, bytes: 400 }, { baseOffset: 10, bytes: 77 }]
+  t.equal(compareManifest(manifest, files, everything), undefined)
+  t.equal(compareManifest(manifest, [...files, { baseOffset: 20, bytes: 1 }], everything), undefined)
+  t.match(compareManifest(manifest, files.slice(1), everything), { kind: 'missing', baseOffset: 0, toOffset: 5 })
+  t.equal(compareManifest(manifest, files.slice(1), { upTo: 100, logStartOffset: 5 }), undefined)
+  t.equal(compareManifest({ ...manifest, logStartOffset: 5 }, files.slice(1), everything), undefined)
+  t.equal(compareManifest(manifest, files.slice(1), { upTo: 4, logStartOffset: 0 }), undefined)
+  for (const [bytes, kind, position] of [
+    [399, 'shorter', 399],
+    [401, 'longer', 400]
+  ] as const)
+    t.match(compareManifest(manifest, [{ ...first, bytes }, ...files.slice(1)], everything), { kind, position })
+  t.match(compareManifest(manifest, [first], everything), { kind: 'missing', baseOffset: 5 }, 'a compacted one too')
 })
 
 t.test('each segment file that is missing, shorter or longer is noticed when the log is opened', async t => {
   const written = batches(0, 9)
   const part = (from: number, to: number): Buffer => Buffer.concat(written.slice(from, to))
   const files = { [file(0)]: part(0, 3), [file(3)]: part(3, 6), [file(6)]: part(6, 9) }
-  const closed = (baseOffset: number) => ({
+  const closed = (baseOffset: number): SealedSegment => ({
     baseOffset,
-    closed: { bytes: part(baseOffset, baseOffset + 3).length, nextOffset: baseOffset + 3 },
-    rewritable: false
+    bytes: part(baseOffset, baseOffset + 3).length,
+    nextOffset: baseOffset + 3,
+    state: 'sealed',
+    digest: undefined,
+    verifiedMs: undefined
   })
-  const manifest = formatManifest({
-    segments: [closed(0), closed(3), { baseOffset: 6, closed: undefined, rewritable: false }]
-  })
+  const manifest = formatManifest({ logStartOffset: 0, sealed: [closed(0), closed(3)], activeBaseOffset: 6 })
   const build = async (): Promise<MemoryFileSystem> => {
     const fs = await memoryFolder({ ...files, 'heartwood-manifest': manifest })
     await putWatermark(fs, markBehind(6, written.slice(6)))
@@ -135,17 +150,4 @@ t.test('each segment file that is missing, shorter or longer is noticed when the
   const log = await load({ fs: prefix, dir: DIR, onCorruption: 'read-prefix' })
   t.same([log.readableUpTo, log.corrupt?.code], [3, 'CORRUPT_LOG'])
   await closeLoaded(log)
-})
-
-t.test('a log keeps a manifest when asked to, and makes it anew after another engine wrote', async t => {
-  const fs = await memoryFolder({ [file(0)]: Buffer.concat(batches(0, 3)) })
-  const config = logConfig()
-  const log = await load({ fs, dir: DIR, keepManifest: true, config })
-  t.same(log.manifest, { segments: [{ baseOffset: 0, closed: undefined, rewritable: true }] })
-  await closeLoaded(log)
-  await putFiles(fs, { 'heartwood-manifest': formatManifest(MANIFEST) })
-  const again = await load({ fs, dir: DIR, keepManifest: true, foreign: true, config })
-  t.same(again.manifest, log.manifest)
-  t.match(again.report.notes, [{ code: 'ANOTHER_ENGINE_WROTE' }])
-  await closeLoaded(again)
 })
