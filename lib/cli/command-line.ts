@@ -9,10 +9,9 @@ import { systemCode } from '../fs/system-errors.ts'
 import { isLogError } from '../util/errors.ts'
 import { withAdvice } from './advice.ts'
 import { defineCommands } from './commands.ts'
-import { type Context, UsageError } from './common.ts'
+import { type Context, isUsageError, UsageError } from './common.ts'
 import type { Run } from './options.ts'
 import { ClosedPipe, Output, type Terminal } from './output.ts'
-import { isUsageError } from './topics.ts'
 import { usageMessage } from './usage-messages.ts'
 
 /** Parses `args` (without node and script), runs the command and gives the exit status. */
@@ -26,7 +25,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     return run === undefined ? 0 : await run(context)
   } catch (error) {
     if (error instanceof ClosedPipe) return 0
-    if (error instanceof UsageError || isUsageError(error)) {
+    if (isUsageError(error)) {
       say(`heartwood: ${oneLine(error)} (see heartwood ${helpFor(args)}--help)`)
       return 2
     }

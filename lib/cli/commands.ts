@@ -1,15 +1,15 @@
-/** Which commands there are and what they take. What they do is in a file each. */
+/**
+ * Which commands there are and what they take. What they do is in a file each, which is loaded when it is chosen: help,
+ * completion and wrong usage need none of the library.
+ */
 import type { Argv } from 'yargs'
-import { SMALLEST_SIZE_BYTES } from '../disk-bench/run.ts'
+import { SMALLEST_SIZE_BYTES } from '../disk-bench/bounds.ts'
 import type { Durability } from '../log/log-config.ts'
 import { COMPRESSION_NAMES, type CompressionName } from '../record/batch-format.ts'
-import { bench } from './bench.ts'
 import { UsageError } from './common.ts'
 import { defineCompaction } from './compaction-commands.ts'
-import { consume } from './consume.ts'
-import { DUMP_KINDS, dump } from './dump.ts'
+import { DUMP_KINDS } from './dump-kinds.ts'
 import { defineErase } from './erase-command.ts'
-import { offsets } from './offsets.ts'
 import {
   type Choose,
   config,
@@ -22,9 +22,7 @@ import {
   withIsolation,
   withJson
 } from './options.ts'
-import { produce } from './produce.ts'
 import { defineRetention } from './retention-commands.ts'
-import { alterTopic, backup, createTopic, deleteTopic, describeTopics, handOver, listTopics } from './topics.ts'
 
 const DURABILITIES: readonly Durability[] = ['batch', 'interval', 'none', 'buffered']
 
@@ -71,8 +69,11 @@ function defineCreate(topics: Argv, chosen: Choose): Argv {
         .option('config', config)
         .example('$0 topics create orders --dir data --partitions 3 --config segment.bytes=1048576', ''),
     a =>
-      chosen(context =>
-        createTopic({ ...a, partitions: Number(a.partitions), replicationFactor: Number(a.replicationFactor) }, context)
+      chosen(async context =>
+        (await import('./topics.ts')).createTopic(
+          { ...a, partitions: Number(a.partitions), replicationFactor: Number(a.replicationFactor) },
+          context
+        )
       )
   )
 }
@@ -87,7 +88,7 @@ function defineLooking(topics: Argv, chosen: Choose): Argv {
           .option('internal', { type: 'boolean', default: false, describe: "also Kafka's own" })
           .example('$0 topics create orders --dir data', '')
           .example('$0 topics list --dir data', ''),
-      a => chosen(context => listTopics(a, context))
+      a => chosen(async context => (await import('./topics.ts')).listTopics(a, context))
     )
     .command(
       'describe [topic]',
@@ -97,7 +98,7 @@ function defineLooking(topics: Argv, chosen: Choose): Argv {
           .option('internal', { type: 'boolean', default: false, describe: "also Kafka's own" })
           .example('$0 topics create orders --dir data', '')
           .example('$0 topics describe orders --dir data --json', ''),
-      a => chosen(context => describeTopics({ ...a, topic: a.topic }, context))
+      a => chosen(async context => (await import('./topics.ts')).describeTopics({ ...a, topic: a.topic }, context))
     )
 }
 
@@ -117,7 +118,7 @@ function defineAlter(topics: Argv, chosen: Choose): Argv {
         })
         .example('$0 topics create orders --dir data', '')
         .example('$0 topics alter orders --dir data --config retention.ms=604800000', ''),
-    a => chosen(context => alterTopic({ ...a, partitions: a.partitions }, context))
+    a => chosen(async context => (await import('./topics.ts')).alterTopic({ ...a, partitions: a.partitions }, context))
   )
 }
 
@@ -129,7 +130,7 @@ function defineDelete(topics: Argv, chosen: Choose): Argv {
       withJson(withDir(y.positional('topic', topicName)))
         .example('$0 topics create orders --dir data', '')
         .example('$0 topics delete orders --dir data', ''),
-    a => chosen(context => deleteTopic(a, context))
+    a => chosen(async context => (await import('./topics.ts')).deleteTopic(a, context))
   )
 }
 
@@ -148,7 +149,7 @@ function defineHandOver(topics: Argv, chosen: Choose): Argv {
         .example(SOMETHING_TO_READ, '')
         .example('$0 topics create orders --dir broker', '')
         .example('$0 topics hand-over orders --dir data --to broker', ''),
-    a => chosen(context => handOver(a, context))
+    a => chosen(async context => (await import('./topics.ts')).handOver(a, context))
   )
 }
 
@@ -185,8 +186,8 @@ function defineProduce(parser: Argv, chosen: Choose): void {
       if (a.keySeparator === '') throw new UsageError('--key-separator must not be empty')
       if (a.json && a.keySeparator !== undefined)
         throw new UsageError('--key-separator is for plain lines, not for --json')
-      chosen(context =>
-        produce(
+      chosen(async context =>
+        (await import('./produce.ts')).produce(
           {
             ...a,
             partition: a.partition,
@@ -252,8 +253,8 @@ function defineConsume(parser: Argv, chosen: Choose): void {
         .example('$0 consume orders --dir data --offset 990', '')
         .example('$0 consume orders --dir data --follow --json --max-messages 3', ''),
     a =>
-      chosen(context =>
-        consume(
+      chosen(async context =>
+        (await import('./consume.ts')).consume(
           {
             ...a,
             partition: a.partition,
@@ -285,7 +286,10 @@ function defineOthers(parser: Argv, chosen: Choose): void {
           })
           .example(SOMETHING_TO_READ, '')
           .example('$0 offsets orders --dir data --timestamp 2026-11-21T00:00:00Z', ''),
-      a => chosen(context => offsets({ ...a, partition: a.partition, timestamps: a.timestamp }, context))
+      a =>
+        chosen(async context =>
+          (await import('./offsets.ts')).offsets({ ...a, partition: a.partition, timestamps: a.timestamp }, context)
+        )
     )
     .command(
       'dump <paths..>',
@@ -300,7 +304,7 @@ function defineOthers(parser: Argv, chosen: Choose): void {
           .example(SOMETHING_TO_READ, '')
           .example('$0 dump data/orders-0 --records', '')
           .epilogue(DUMP_KINDS),
-      a => chosen(context => dump(a, context))
+      a => chosen(async context => (await import('./dump.ts')).dump(a, context))
     )
     .command(
       'backup',
@@ -310,7 +314,7 @@ function defineOthers(parser: Argv, chosen: Choose): void {
           .option('to', { type: 'string', demandOption: true, requiresArg: true, describe: 'the new directory' })
           .example(SOMETHING_TO_READ, '')
           .example('$0 backup --dir data --to backup-of-data', ''),
-      a => chosen(context => backup(a, context))
+      a => chosen(async context => (await import('./topics.ts')).backup(a, context))
     )
 }
 
@@ -343,8 +347,11 @@ function defineBench(parser: Argv, chosen: Choose): void {
         .example('$0 bench --dir . --quick --size 16777216 --save here.json', '')
         .example('$0 bench --compare here.json here.json', ''),
     a =>
-      chosen(context =>
-        bench({ ...a, dir: a.dir ?? [], size: a.size, save: a.save, compare: a.compare ?? [] }, context)
+      chosen(async context =>
+        (await import('./bench.ts')).bench(
+          { ...a, dir: a.dir ?? [], size: a.size, save: a.save, compare: a.compare ?? [] },
+          context
+        )
       )
   )
 }

@@ -1,11 +1,16 @@
 /** What several commands share: errors of usage, option values, opening the store. */
-import { Store } from '../store/store.ts'
+import type { Store } from '../store/store.ts'
 import type { StoreOptions } from '../store/types.ts'
-import { LogError } from '../util/errors.ts'
+import { isLogError, LogError } from '../util/errors.ts'
 import type { Output, Terminal } from './output.ts'
 
 /** Wrong usage: exit status 2, one line, plus where the help is. */
 export class UsageError extends Error {}
+
+/** Errors that mean the command was asked for something that cannot be: exit status 2. */
+export function isUsageError(error: unknown): boolean {
+  return error instanceof UsageError || isLogError(error, 'INVALID_CONFIG') || isLogError(error, 'INVALID_TOPIC')
+}
 
 export interface Context {
   readonly terminal: Terminal
@@ -24,6 +29,8 @@ export async function withStore<T>(
   options: Pick<StoreOptions, 'readOnly' | 'createIfMissing' | 'tailBytes'>,
   work: (store: Store) => Promise<T>
 ): Promise<T> {
+  // Most of the library; what is wrong usage is told without it.
+  const { Store } = await import('../store/store.ts')
   const store = await Store.open(dirs, options)
   let result: T
   try {

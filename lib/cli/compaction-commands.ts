@@ -1,6 +1,5 @@
 /** `heartwood compact`: what it takes. */
 import type { Argv } from 'yargs'
-import { compact } from './compaction.ts'
 import { type Choose, partition, wholeNumber, withDir, withJson } from './options.ts'
 
 export function defineCompaction(parser: Argv, chosen: Choose): void {
@@ -30,6 +29,12 @@ export function defineCompaction(parser: Argv, chosen: Choose): void {
         .example(`seq 1000 | awk '{print $1 % 7 "=" $1}' | $0 produce prices --dir data --key-separator =`, '')
         .example('$0 compact --dir data --dry-run --explain', '')
         .example('$0 compact prices --dir data --force', ''),
-    a => chosen(context => compact({ ...a, topics: a.topics ?? [], partition: a.partition, now: a.now }, context))
+    a =>
+      chosen(async context =>
+        (await import('./compaction.ts')).compact(
+          { ...a, topics: a.topics ?? [], partition: a.partition, now: a.now },
+          context
+        )
+      )
   )
 }

@@ -2,7 +2,7 @@
  * `heartwood dump`: what is in the files of a partition, Kafka's or ours, byte order kept.
  *
  * It opens no log and trusts nothing: what cannot be read is shown as damage, and the next thing that can is looked
- * for. Kinds of lines: `DUMP_KINDS`.
+ * for. Kinds of lines: `DUMP_KINDS` of dump-kinds.ts.
  */
 import type { FileHandle } from '../fs/file-system.ts'
 import { nodeFileSystem as fs } from '../fs/node-file-system.ts'
@@ -13,19 +13,6 @@ import type { Context } from './common.ts'
 import { dumpDerived } from './dump-derived.ts'
 import { dumpLogFile } from './dump-log-file.ts'
 import type { Encoding } from './encoding.ts'
-
-/** Behind the options of `heartwood dump --help`. */
-export const DUMP_KINDS = `Kinds of lines:
-  batch, record                  a record batch; with --records what is in it
-  message                        an entry from before Kafka 0.11, which nothing else here reads
-  offset-index-entry, time-index-entry, aborted-transaction, producer-state
-                                 .index, .timeindex, .txnindex, .snapshot
-  preallocated                   zeros that an engine set aside behind the entries of an index
-  leader-epoch, offset-checkpoint, line
-                                 checkpoints and other text files
-  watermark-slot, topic, manifest, manifest-segment, hold, file
-                                 heartwood's own files, and what is not known
-  damage                         bytes that cannot be read as anything of that, and why`
 
 export interface DumpOptions {
   readonly paths: readonly string[]

@@ -1,6 +1,5 @@
 /** `heartwood erase`: what it takes. */
 import type { Argv } from 'yargs'
-import { erase } from './erase.ts'
 import { type Choose, partition, topicName, withDir, withEncoding, withJson } from './options.ts'
 
 export function defineErase(parser: Argv, chosen: Choose): void {
@@ -20,6 +19,6 @@ export function defineErase(parser: Argv, chosen: Choose): void {
         .example(`seq 1000 | awk '{print "p" $1 % 7 "=" $1}' | $0 produce people --dir data --key-separator =`, '')
         .example('$0 erase people --key p3 --dir data', '')
         .example('$0 erase people --key p3 --dir data --yes', ''),
-    a => chosen(context => erase({ ...a, partition: a.partition }, context))
+    a => chosen(async context => (await import('./erase.ts')).erase({ ...a, partition: a.partition }, context))
   )
 }

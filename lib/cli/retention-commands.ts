@@ -1,7 +1,6 @@
 /** `heartwood retain`, `heartwood delete-records`: what they take. */
 import type { Argv } from 'yargs'
 import { type Choose, partition, SOMETHING_TO_READ, topicName, wholeNumber, withDir, withJson } from './options.ts'
-import { deleteRecords, retain } from './retention.ts'
 
 export function defineRetention(parser: Argv, chosen: Choose): void {
   parser
@@ -26,7 +25,10 @@ export function defineRetention(parser: Argv, chosen: Choose): void {
           .example('seq 1000 | $0 produce orders --dir data', '')
           .example('$0 retain --dir data --dry-run --explain', '')
           .example('$0 retain orders --dir data', ''),
-      a => chosen(context => retain({ ...a, topics: a.topics ?? [], now: a.now }, context))
+      a =>
+        chosen(async context =>
+          (await import('./retention.ts')).retain({ ...a, topics: a.topics ?? [], now: a.now }, context)
+        )
     )
     .command(
       'delete-records <topic>',
@@ -43,6 +45,12 @@ export function defineRetention(parser: Argv, chosen: Choose): void {
           })
           .example(SOMETHING_TO_READ, '')
           .example('$0 delete-records orders --dir data --partition 0 --before 500', ''),
-      a => chosen(context => deleteRecords({ ...a, partition: Number(a.partition), before: Number(a.before) }, context))
+      a =>
+        chosen(async context =>
+          (await import('./retention.ts')).deleteRecords(
+            { ...a, partition: Number(a.partition), before: Number(a.before) },
+            context
+          )
+        )
     )
 }

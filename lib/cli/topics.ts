@@ -1,7 +1,6 @@
 /** `heartwood topics`: create, list, describe, alter, delete, hand-over. */
 import { Store } from '../store/store.ts'
 import type { BrokenPartition, CompactionDescription, PartitionDescription, TopicDescription } from '../store/types.ts'
-import { LogError } from '../util/errors.ts'
 import { type Context, type DirOption, parseConfigOptions, UsageError, withStore } from './common.ts'
 import { printTable } from './table.ts'
 
@@ -178,9 +177,4 @@ function compactionLine(compaction: CompactionDescription): string {
 function list(configs: Readonly<Record<string, string>>): string {
   const entries = Object.entries(configs)
   return entries.length === 0 ? 'all defaults' : entries.map(([key, value]) => `${key}=${value}`).join(' ')
-}
-
-/** Errors that mean the command was asked for something that cannot be: exit status 2. */
-export function isUsageError(error: unknown): boolean {
-  return error instanceof LogError && (error.code === 'INVALID_CONFIG' || error.code === 'INVALID_TOPIC')
 }

@@ -4,6 +4,9 @@
  */
 import { KiB, MiB } from '../util/sizes.ts'
 
+/** Disk space that a run uses at least. */
+export const SMALLEST_SIZE_BYTES = 8 * MiB
+
 export interface Bounds {
   readonly warmUpWriteMs: number
   readonly sequentialWriteMs: number

@@ -45,7 +45,6 @@ export interface RunOptions {
   readonly onPhase: (name: string) => void
 }
 
-export const SMALLEST_SIZE_BYTES = 8 * MiB
 export const PHASES = 12
 
 const WARM_UP_BYTES = 8 * MiB
