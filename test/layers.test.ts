@@ -28,6 +28,7 @@ const LAYERS = [
   'streams',
   'connect',
   'schema',
+  'verify',
   'index',
   'disk-bench',
   'cli'

@@ -70,7 +70,7 @@ function onlyOnce(argv: Readonly<Record<string, unknown>>): true {
 
 function helpFor(args: readonly string[]): string {
   const words = args.filter(arg => !arg.startsWith('-'))
-  const known = ['topics', 'produce', 'consume', 'offsets', 'dump', 'backup', 'bench']
+  const known = ['topics', 'produce', 'consume', 'offsets', 'dump', 'backup', 'transactions', 'verify', 'bench']
   const command = words[0]
   if (command === undefined || !known.includes(command)) return ''
   const verbs = ['create', 'list', 'describe', 'alter', 'delete', 'hand-over']

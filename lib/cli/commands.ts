@@ -23,6 +23,8 @@ import {
   withJson
 } from './options.ts'
 import { defineRetention } from './retention-commands.ts'
+import { defineTransactions } from './transactions-commands.ts'
+import { defineVerify } from './verify-command.ts'
 
 const DURABILITIES: readonly Durability[] = ['batch', 'interval', 'none', 'buffered']
 
@@ -35,6 +37,8 @@ export function defineCommands(parser: Argv, chosen: Choose): void {
   defineRetention(parser, chosen)
   defineCompaction(parser, chosen)
   defineErase(parser, chosen)
+  defineTransactions(parser, chosen)
+  defineVerify(parser, chosen)
   defineBench(parser, chosen)
 }
 

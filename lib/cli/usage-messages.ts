@@ -3,7 +3,8 @@
 /** What a command without options is missing, by its first word. */
 const POSITIONALS: Readonly<Record<string, string>> = {
   consume: 'the name of at least one topic',
-  dump: 'the path of a file or folder'
+  dump: 'the path of a file or folder',
+  verify: 'the data directory'
 }
 
 /** One line for people. `text` is the parser's message, in English; `args` are what it was given. */

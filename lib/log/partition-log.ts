@@ -1,6 +1,5 @@
 /**
  * One partition: an append-only sequence of record batches in segment files, as Kafka lays it out.
- *
  * Start reading here. What it consists of:
  *   appends.ts          checks an append and gives it offsets, synchronously
  *   batch-arena.ts      the memory that batches are built in
@@ -32,6 +31,7 @@ import type { LogStats } from './log-metrics.ts'
 import type { LogCondition } from './log-state.ts'
 import type { LogMaintenance } from './maintenance.ts'
 import { type OpenLogOptions, openParts } from './open-log.ts'
+import { abortTransaction, type OpenTransaction, openTransactions } from './open-transactions.ts'
 import { copyOfRecords } from './record-copy.ts'
 import { BatchScan, BatchStream, RecordStream } from './record-stream.ts'
 import type { RecoveryReport } from './recovery-report.ts'
@@ -178,6 +178,16 @@ export class PartitionLog implements AsyncDisposable {
       (appends, given) => appends.endTransaction(given),
       options
     )
+  }
+
+  /** Transactions that nobody has ended: they hold `lastStableOffset` back. Ascending by first offset. */
+  openTransactions(): Promise<OpenTransaction[]> {
+    return openTransactions(this, this.#engine.state)
+  }
+
+  /** Ends one with an abort marker; durable when it resolves. @throws {LogError} INVALID_TXN_STATE if none is open. */
+  abortTransaction(producerId: number): Promise<AppendResult> {
+    return abortTransaction(this, this.#engine.state, producerId)
   }
 
   /**

@@ -20,6 +20,9 @@ const COMMANDS = [
   'backup',
   'retain',
   'delete-records',
+  'transactions list',
+  'transactions abort',
+  'verify',
   'bench'
 ]
 
