@@ -47,6 +47,8 @@ export interface PlanContext {
   readonly snapshots: ProducerSnapshots
   readonly snapshotOffsets: readonly number[]
   readonly report: ReportBuilder
+  /** Lengths of `.log` files that were asked for already, by base offset. */
+  readonly sizes: Map<number, number>
   /** For the indexes that a scan builds on its way. */
   readonly indexLimits: IndexLimits
 }
@@ -472,10 +474,13 @@ function damaged(
   return new LogError('CORRUPT_LOG', message, { segment, position: damage.position, fromOffset, toOffset })
 }
 
-async function sizeOf({ fs, dir }: PlanContext, base: number): Promise<number> {
+async function sizeOf({ fs, dir, sizes }: PlanContext, base: number): Promise<number> {
+  const known = sizes.get(base)
+  if (known !== undefined) return known
   const path = logPath(dir, base)
   const stat = await fs.stat(path)
   if (stat === undefined) throw Object.assign(new Error(`ENOENT: ${path} is gone`), { code: 'ENOENT', path })
+  sizes.set(base, stat.size)
   return stat.size
 }
 

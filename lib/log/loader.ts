@@ -19,11 +19,12 @@ import { HOLDS_FILE } from './holds-file.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import { type FolderListing, listFolder, tidyFolder } from './loader-files.ts'
 import { isPreallocatedIndex } from './loader-indexes.ts'
+import { loadManifest, type ManifestContext, trimManifest } from './loader-manifest.ts'
 import { type LoadPlan, logPath, type PlanContext, type PlannedSegment, planLoad, planPrefix } from './loader-plan.ts'
 import { openSegments } from './loader-segments.ts'
 import type { LoadedLog, LoadOptions } from './loader-types.ts'
 import { isCompacted } from './log-config.ts'
-import { MANIFEST_FILE, type Manifest, readManifest } from './manifest.ts'
+import { MANIFEST_FILE, type Manifest } from './manifest.ts'
 import { ProducerSnapshots } from './producer-snapshots.ts'
 import { ProducerStateManager } from './producer-state.ts'
 import { MAX_QUARANTINE_BYTES, MAX_QUARANTINE_ITEMS, Quarantine } from './quarantine.ts'
@@ -194,7 +195,7 @@ class Loader {
       report.note('ANOTHER_ENGINE_WROTE', 'Another engine has written here: what we noted of the log is made anew.')
       await this.#forgetSideCars(hasManifest)
     }
-    if (hasManifest && !report.foreign) this.#manifest = await this.#loadManifest()
+    if (hasManifest && !report.foreign) this.#manifest = await loadManifest(this.#manifestContext)
     const watermark = report.foreign ? undefined : found
     const epochs = await this.#loadEpochs()
     if (last === undefined) return this.#loadEmpty(watermark, epochs)
@@ -213,6 +214,7 @@ class Loader {
       logStartOffset: this.#options.logStartOffset ?? 0,
       epochs,
       epochAt: offset => known.findLast(entry => entry.startOffset <= offset)?.epoch,
+      sizes: new Map(),
       snapshots: this.#snapshots,
       snapshotOffsets: listing.snapshots,
       report,
@@ -236,16 +238,9 @@ class Loader {
     await fs.syncDirectory(dir)
   }
 
-  async #loadManifest(): Promise<Manifest | undefined> {
+  get #manifestContext(): ManifestContext {
     const { fs, dir } = this.#options
-    try {
-      return await readManifest(fs, dir)
-    } catch (error) {
-      if (this.#readOnly && isLogError(error, 'UNSUPPORTED_VERSION')) return undefined
-      if (!isLogError(error, 'CORRUPT_FILE')) throw error
-      this.#report.note('CORRUPT_FILE', `${error.message}; nothing tells which files there should be.`, error.details)
-      return undefined
-    }
+    return { fs, dir, readOnly: this.#readOnly, report: this.#report }
   }
 
   async #loadEpochs(): Promise<LeaderEpochs> {
@@ -296,6 +291,7 @@ class Loader {
     const { logEndOffset } = plan
     const first = (plan.kept[0] as PlannedSegment).baseOffset
     const logStartOffset = Math.max(this.#options.logStartOffset ?? first, first)
+    this.#manifest = await trimManifest(this.#manifestContext, this.#manifest, plan.kept, this.#replaceOptions)
     if (!this.#readOnly) await this.#cut(plan)
     if (logStartOffset > logEndOffset && corrupt === undefined) {
       return this.#startBeyondEnd(plan, logStartOffset, epochs)

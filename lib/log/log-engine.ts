@@ -453,6 +453,7 @@ export class LogEngine implements StreamSource {
           if (state.condition === 'open') this.#assertDrained()
           if (state.condition === 'open') await this.keeper.finish()
           await parts.holds.persist()
+          await parts.manifest?.settle()
         }
         const wasClean = finishes && state.condition === 'open'
         await this.#letGo(wasClean)
@@ -481,6 +482,7 @@ export class LogEngine implements StreamSource {
     // Nobody waits for anything any more. What fails now has no consequence: everything that counts is in the files.
     const note = (error: unknown): void => this.note(error)
     await this.maintenance.close({ clean }).catch(note)
+    await parts.manifest?.stop().catch(note)
     await parts.watermark?.close().catch(note)
     await parts.follow?.close().catch(note)
     for (const segment of state.segments) await segment.close({ clean }).catch(note)

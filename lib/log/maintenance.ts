@@ -74,7 +74,7 @@ export class LogMaintenance {
   readonly #looks = new WeakMap<LogView, Look>()
 
   constructor(engine: LogEngine) {
-    const { fs, dir, name, env, clock, snapshots, watermark, state } = engine.parts
+    const { fs, dir, name, env, clock, snapshots, watermark, manifest, state } = engine.parts
     this.#engine = engine
     this.#deferred = new DeferredDeletes(fs, dir)
     this.#swap = new SegmentSwap({
@@ -86,6 +86,7 @@ export class LogMaintenance {
       name,
       snapshots,
       watermark,
+      manifest,
       deferred: this.#deferred,
       poison: error => engine.poison(error),
       failed: error => engine.note(error)

@@ -13,9 +13,10 @@ import { BatchCache } from './batch-cache.ts'
 import type { EraseOptions, EraseReceipt } from './erase-types.ts'
 import { FileFollower } from './file-follower.ts'
 import type { LogHolds } from './holds.ts'
-import { type LoadOptions, loadLog } from './loader.ts'
+import { type LoadedLog, type LoadOptions, loadLog } from './loader.ts'
 import { type LogConfig, logConfig } from './log-config.ts'
 import { LogState } from './log-state.ts'
+import { ManifestKeeper, ManifestLimits } from './manifest-keeper.ts'
 import type { PartitionLog } from './partition-log.ts'
 import { ProducerSnapshots } from './producer-snapshots.ts'
 import type { RecoveryReport } from './recovery-report.ts'
@@ -65,6 +66,7 @@ export interface SharedParts {
   readonly batchCache: BatchCache
   readonly warmReads: WarmReads
   readonly writeThread: WriteThread
+  readonly manifests: ManifestLimits
 }
 
 export function sharedParts(given: Partial<SharedParts> = {}): SharedParts {
@@ -78,7 +80,8 @@ export function sharedParts(given: Partial<SharedParts> = {}): SharedParts {
     indexCache: given.indexCache ?? new IndexCache(),
     batchCache: given.batchCache ?? new BatchCache(),
     warmReads: given.warmReads ?? new WarmReads(clock),
-    writeThread: given.writeThread ?? new WriteThread()
+    writeThread: given.writeThread ?? new WriteThread(),
+    manifests: given.manifests ?? new ManifestLimits()
   }
 }
 
@@ -94,6 +97,8 @@ export interface LogParts extends SharedParts {
   readonly env: SegmentEnv
   readonly snapshots: ProducerSnapshots
   readonly watermark: WatermarkKeeper | undefined
+  /** `undefined` where nothing is written. */
+  readonly manifest: ManifestKeeper | undefined
   readonly holds: LogHolds
   readonly report: RecoveryReport
   /** See `LoadedLog.isFinal`. */
@@ -132,6 +137,7 @@ export async function openParts(options: OpenLogOptions): Promise<LogParts> {
     batchCache: shared.batchCache,
     warmReads,
     writeThread: shared.writeThread,
+    manifests: shared.manifests,
     follow: readOnly ? await openFollower(options, toLoad, state) : undefined,
     topic,
     partition,
@@ -142,6 +148,7 @@ export async function openParts(options: OpenLogOptions): Promise<LogParts> {
     env,
     snapshots: new ProducerSnapshots(fs, dir, { permissions: filePermissions, owner }),
     watermark: watermark && new WatermarkKeeper(watermark, clock, publisherOfErrors(topic, partition)),
+    manifest: watermark && manifestKeeper({ options, shared, loaded, state, filePermissions }),
     holds,
     report,
     wasFinal: loaded.isFinal,
@@ -198,6 +205,29 @@ function announce(topic: string, partition: number, report: RecoveryReport): voi
 
 function publisherOfErrors(topic: string, partition: number): (error: unknown) => void {
   return error => publish('error', () => ({ topic, partition, error }))
+}
+
+function manifestKeeper(from: {
+  readonly options: OpenLogOptions
+  readonly shared: SharedParts
+  readonly loaded: LoadedLog
+  readonly state: LogState
+  readonly filePermissions: number
+}): ManifestKeeper {
+  const { options, shared, loaded, state, filePermissions } = from
+  const { dir, owner, topic, partition } = options
+  const { fs, clock, manifests, writeThread } = shared
+  const parts = {
+    fs,
+    clock,
+    dir,
+    replace: { permissions: filePermissions, owner },
+    limits: manifests,
+    writeThread,
+    state,
+    failed: publisherOfErrors(topic, partition)
+  }
+  return new ManifestKeeper(parts, loaded.manifest)
 }
 
 async function openFollower(options: OpenLogOptions, toLoad: LoadOptions, state: LogState): Promise<FileFollower> {

@@ -13,6 +13,7 @@ import type { LogError } from '../util/errors.ts'
 import { producersAt } from './loader-producers.ts'
 import type { LogMetrics } from './log-metrics.ts'
 import type { LogState } from './log-state.ts'
+import type { ManifestKeeper } from './manifest-keeper.ts'
 import type { ProducerSnapshots } from './producer-snapshots.ts'
 import { ProducerStateManager } from './producer-state.ts'
 import { ReportBuilder } from './recovery-report.ts'
@@ -26,6 +27,7 @@ export interface KeeperParts {
   readonly dir: string
   readonly snapshots: ProducerSnapshots
   readonly watermark: WatermarkKeeper | undefined
+  readonly manifest: ManifestKeeper | undefined
   /** See `LoadedLog.isFinal`. */
   readonly wasFinal: boolean
   readonly metrics: LogMetrics
@@ -166,6 +168,7 @@ export class SegmentKeeper {
       state.durableOffset = Math.max(state.durableOffset, endOffset)
       state.recoveryPoint = Math.max(state.recoveryPoint, endOffset)
       state.advanced()
+      this.#parts.manifest?.sealed([{ baseOffset: segment.baseOffset, bytes: segment.size, nextOffset: endOffset }])
     }
   }
 
@@ -191,6 +194,7 @@ export class SegmentKeeper {
     const gone = state.segments.slice(at + 1)
     // The batch that holds `offset` goes as a whole, so the log may end below it: the segment's base is safe.
     await this.#moveWatermark(keep.baseOffset)
+    await this.#parts.manifest?.forget(base => base >= keep.baseOffset)
     await this.#cutting(async () => {
       this.#hide(offset)
       state.segments = state.segments.slice(0, at + 1)
@@ -215,6 +219,7 @@ export class SegmentKeeper {
     const { state, snapshots } = this.#parts
     await this.settled()
     await this.#moveWatermark(0)
+    await this.#parts.manifest?.forget(() => true)
     await this.#cutting(async () => {
       this.#hide(Math.min(offset, state.logStartOffset))
       this.#unsealed = []
@@ -271,6 +276,8 @@ export class SegmentKeeper {
       count += 1
     if (count === 0) return []
     await this.settled()
+    const first = (segments[count] as Segment).baseOffset
+    await this.#parts.manifest?.forget(base => base < first)
     state.isShedding = true
     state.segments = segments.slice(count)
     state.cuts += 1

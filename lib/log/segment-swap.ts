@@ -32,6 +32,7 @@ import type { Clock } from '../util/clock.ts'
 import { LogError } from '../util/errors.ts'
 import type { DeferredDeletes } from './deferred-deletes.ts'
 import type { LogState } from './log-state.ts'
+import type { ManifestKeeper } from './manifest-keeper.ts'
 import type { ProducerSnapshots } from './producer-snapshots.ts'
 import { ackLevelOf } from './types.ts'
 import type { WatermarkKeeper } from './watermark-keeper.ts'
@@ -46,6 +47,7 @@ export interface SwapParts {
   readonly name: string
   readonly snapshots: ProducerSnapshots
   readonly watermark: WatermarkKeeper | undefined
+  readonly manifest: ManifestKeeper | undefined
   readonly deferred: DeferredDeletes
   readonly poison: (error: LogError) => Promise<void>
   readonly failed: (error: unknown) => void
@@ -84,6 +86,8 @@ export class SegmentSwap {
       const end = (state.segments[at + sources.length] as Segment).baseOffset
       await this.#moveWatermark(end)
       await this.#removeStrays(cleaned)
+      const isReplaced = new Set(sources.map(({ baseOffset }) => baseOffset))
+      await this.#parts.manifest?.forget(base => isReplaced.has(base))
       // From the highest down, one durable before the next: what is still `.cleaned` tells a loading that the `.swap`
       // files above it are not all there is.
       for (const segment of [...fresh].reverse()) {
@@ -91,6 +95,7 @@ export class SegmentSwap {
         await fs.syncDirectory(dir)
       }
       await this.#exchange(sources, fresh, at)
+      this.#parts.manifest?.sealed(cleaned)
     } catch (error) {
       if (state.condition === 'open') await this.#discard(fresh, cleaned)
       throw toLogError(error, 'put compacted segments into', dir)

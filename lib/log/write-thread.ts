@@ -24,6 +24,8 @@ const PROBATION = 32
 const LONGEST_STANDSTILL_MS = 1
 
 export class WriteThread {
+  /** Groups written so far: another number tells that something was appended. */
+  writes = 0
   #probation = 0
   /** When the first call was answered here since the event loop turned last; `undefined` if none was. */
   #since: number | undefined
@@ -60,10 +62,12 @@ export class WriteThread {
   }
 
   wroteHere(milliseconds: number): void {
+    this.writes += 1
     if (milliseconds > SLOW_MS) this.#probation = PROBATION
   }
 
   wroteThere(milliseconds: number): void {
+    this.writes += 1
     if (this.#probation === 0) return
     this.#probation = milliseconds > SLOW_MS ? PROBATION : this.#probation - 1
   }

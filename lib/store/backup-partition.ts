@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { FileStat, FileSystem } from '../fs/file-system.ts'
 import { isSystemError } from '../fs/system-errors.ts'
 import { HOLDS_FILE } from '../log/holds-file.ts'
+import { type Manifest, readManifest, type SealedSegment, writeManifest } from '../log/manifest.ts'
 import { LOG_SUFFIX, parseSegmentFileName, SWAP_SUFFIX } from '../segment/file-names.ts'
 import { LogError } from '../util/errors.ts'
 import { copyFile, tryLink } from './copy-files.ts'
@@ -33,12 +34,7 @@ const SEALED_SUFFIXES: ReadonlySet<string> = new Set([
   '.heartwood-digest',
   '.heartwood-keys'
 ])
-const PARTITION_FILES: ReadonlySet<string> = new Set([
-  PARTITION_METADATA,
-  'leader-epoch-checkpoint',
-  'heartwood-manifest',
-  HOLDS_FILE
-])
+const PARTITION_FILES: ReadonlySet<string> = new Set([PARTITION_METADATA, 'leader-epoch-checkpoint', HOLDS_FILE])
 
 interface SourceFile {
   readonly name: string
@@ -99,6 +95,7 @@ export class PartitionCopier {
     const { directory, folder } = slot
     const from = directory.folderPath(folder.name)
     const sideCarsAreStale = directory.topicsFile.unseen.has(folder.name)
+    const manifest = sideCarsAreStale ? undefined : await manifestIn(fs, from)
     const files = (await fs.readDirectory(from)).filter(entry => entry.kind === 'file').map(entry => entry.name)
     // Holds say what readers need, whoever wrote the log.
     const names = files.filter(name => !sideCarsAreStale || name === HOLDS_FILE || !name.includes('heartwood-'))
@@ -112,7 +109,28 @@ export class PartitionCopier {
       await this.#take(join(from, name), join(to, name), how, stat.size)
     }
     await this.#assertUnchanged(from, taken, bases)
+    const sealed = await this.#sealedInBoth(from, manifest, firstCopied)
+    if (sealed.length > 0) await this.#writeManifest(to, { logStartOffset: 0, sealed, activeBaseOffset: undefined })
     return firstCopied
+  }
+
+  /**
+   * What the manifest said before and says after the copying: the segments that it names with one digest at both times
+   * were the same in between.
+   */
+  async #sealedInBoth(from: string, before: Manifest | undefined, firstCopied: number): Promise<SealedSegment[]> {
+    const after = before === undefined ? undefined : await manifestIn(this.#options.fs, from)
+    const hashes = new Map(after?.sealed.map(({ baseOffset, digest }) => [baseOffset, digest?.hash]))
+    return (before?.sealed ?? []).filter(
+      ({ baseOffset, nextOffset, digest }) =>
+        nextOffset <= firstCopied && digest !== undefined && hashes.get(baseOffset) === digest.hash
+    )
+  }
+
+  async #writeManifest(to: string, manifest: Manifest): Promise<void> {
+    const { fs, attributes } = this.#options
+    const { filePermissions: permissions, owner } = attributes
+    await writeManifest(fs, to, manifest, { permissions, owner })
   }
 
   async #take(from: string, to: string, how: SourceFile['how'], size: number): Promise<void> {
@@ -149,6 +167,14 @@ export class PartitionCopier {
       if (!same || now.size < before.size || (!grows && now.size !== before.size)) throw new Changed()
     }
   }
+}
+
+/** One that cannot be read is none: the copy makes its own. */
+function manifestIn(fs: FileSystem, dir: string): Promise<Manifest | undefined> {
+  return readManifest(fs, dir).catch(error => {
+    if (error instanceof LogError) return undefined
+    throw error
+  })
 }
 
 function segmentBases(names: readonly string[]): number[] {

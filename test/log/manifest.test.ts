@@ -1,15 +1,21 @@
 import t from 'tap'
-import type { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
+import { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
 import {
   compareManifest,
   formatManifest,
   type Manifest,
   parseManifest,
+  readManifest,
   type SealedSegment
 } from '../../lib/log/manifest.ts'
+import { sharedParts } from '../../lib/log/open-log.ts'
 import { crc32c } from '../../lib/util/crc32c.ts'
 import { closeLoaded, load } from '../helpers/loading.ts'
+import { numbered, openLog } from '../helpers/logs.ts'
+import { manifestWith } from '../helpers/manifests.ts'
+import { ManualClock } from '../helpers/manual-clock.ts'
 import {
+  batch,
   batches,
   DIR,
   file,
@@ -150,4 +156,71 @@ t.test('each segment file that is missing, shorter or longer is noticed when the
   const log = await load({ fs: prefix, dir: DIR, onCorruption: 'read-prefix' })
   t.same([log.readableUpTo, log.corrupt?.code], [3, 'CORRUPT_LOG'])
   await closeLoaded(log)
+})
+
+t.test('a segment is called sealed only if no offset is missing in it', async t => {
+  const fs = new MemoryFileSystem()
+  await fs.makeDirectory('/data')
+  const clock = new ManualClock()
+  const log = await openLog('/data', { shared: sharedParts({ fs, clock }) })
+  await log.appendAsFollower(Buffer.concat(batches(0, 3)))
+  await log.roll()
+  await log.appendAsFollower(Buffer.concat([batch(3), batch(7), batch(8)]))
+  await log.roll()
+  const { sealed, activeBaseOffset } = await manifestWith(fs, DIR, clock, 2)
+  t.match(sealed, [
+    { baseOffset: 0, nextOffset: 3, state: 'sealed', digest: { batches: 3 } },
+    { baseOffset: 3, nextOffset: 9, state: 'compacted', digest: { batches: 3 } }
+  ])
+  t.equal(activeBaseOffset, 9)
+  t.equal(sealed[0]?.verifiedMs, clock.now() - 1000, 'reading it for its digest was to look at all of it')
+  await log.close()
+})
+
+t.test('after another engine wrote, the manifest says nothing and is removed', async t => {
+  const fs = await memoryFolder({
+    [file(0)]: Buffer.concat(batches(0, 3)),
+    'heartwood-manifest': formatManifest(MANIFEST)
+  })
+  await t.rejects(load({ fs, dir: DIR, clean: true }), { code: 'CORRUPT_LOG' })
+  const log = await load({ fs, dir: DIR, clean: true, foreign: true })
+  t.match(log.report.notes, [{ code: 'ANOTHER_ENGINE_WROTE' }])
+  t.equal(await fs.stat(`${DIR}/heartwood-manifest`), undefined)
+  await closeLoaded(log)
+})
+
+t.test('a sealed segment that is to be written to, because the one behind it is gone, leaves the manifest', async t => {
+  const state = { state: 'sealed', digest: undefined, verifiedMs: undefined } as const
+  const bytes = Buffer.concat(batches(0, 3))
+  const sealed = [{ baseOffset: 0, bytes: bytes.length, nextOffset: 3, ...state }]
+  const manifest = formatManifest({ logStartOffset: 0, sealed, activeBaseOffset: 3 })
+  const fs = await memoryFolder({ [file(0)]: bytes, 'heartwood-manifest': manifest })
+  const log = await load({ fs, dir: DIR, clean: true })
+  t.same((await readManifest(fs, DIR))?.sealed, [])
+  await closeLoaded(log)
+})
+
+t.test('many sealed segments take one writing of the manifest, and a roll takes none', async t => {
+  const fs = new MemoryFileSystem()
+  await fs.makeDirectory('/data')
+  const clock = new ManualClock()
+  const log = await openLog('/data', { shared: sharedParts({ fs, clock }) })
+  let writings = 0
+  fs.onCall = ({ operation, path }) => {
+    if (operation === 'open' && path.endsWith('heartwood-manifest.tmp')) writings += 1
+  }
+  for (let i = 0; i < 20; i += 1) {
+    await log.append(numbered(3, 3 * i))
+    await log.roll()
+  }
+  t.equal(writings, 0)
+  t.equal((await manifestWith(fs, DIR, clock, 20)).sealed.length, 20)
+  t.equal(writings, 1)
+  await log.append(numbered(1))
+  await log.truncateTo(60)
+  await log.close()
+  t.equal(writings, 1, 'nothing that it names has changed')
+  const again = await openLog('/data', { clean: true, shared: sharedParts({ fs, clock }) })
+  await again.close()
+  t.equal(writings, 1)
 })

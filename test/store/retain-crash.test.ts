@@ -2,6 +2,7 @@
 import t from 'tap'
 import { MemoryFileSystem, type PowerCutOptions } from '../../lib/fs/memory-file-system.ts'
 import { HOLDS_FILE } from '../../lib/log/holds-file.ts'
+import { MANIFEST_FILE } from '../../lib/log/manifest.ts'
 import { parseSegmentFileName } from '../../lib/segment/file-names.ts'
 import { Store } from '../../lib/store/store.ts'
 import { numbered } from '../helpers/logs.ts'
@@ -131,7 +132,13 @@ for (const [end, cut, seeds] of ENDS) {
 
 /** Names that no segment of the log accounts for. */
 async function leftOver(fs: MemoryFileSystem, bases: readonly number[]): Promise<string[]> {
-  const known = new Set(['partition.metadata', 'leader-epoch-checkpoint', 'heartwood-watermark', HOLDS_FILE])
+  const known = new Set([
+    'partition.metadata',
+    'leader-epoch-checkpoint',
+    'heartwood-watermark',
+    MANIFEST_FILE,
+    HOLDS_FILE
+  ])
   const names = (await fs.readDirectory(FOLDER)).map(({ name }) => name)
   return names.filter(name => {
     const parsed = parseSegmentFileName(name)

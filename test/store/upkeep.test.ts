@@ -5,6 +5,7 @@ import t from 'tap'
 import { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
 import type { PartitionLog } from '../../lib/log/partition-log.ts'
 import { Store } from '../../lib/store/store.ts'
+import { manifestWith } from '../helpers/manifests.ts'
 import { ManualClock } from '../helpers/manual-clock.ts'
 import { tempDir } from '../helpers/paths.ts'
 import { values } from './helpers.ts'
@@ -234,6 +235,8 @@ for (const [what, change] of [
     await store.createTopic('orders', { configs })
     const log = await store.openLog('orders', 0)
     for (let i = 0; i < 3; i += 1) await fill(log, 12, 3)
+    // What was sealed is read for its digest, once.
+    await manifestWith(fs, '/data/orders-0', clock, 3)
     let changes = 0
     fs.onCall = async ({ operation, path }) => {
       if (operation !== 'open' || !path.endsWith('0012.log')) return

@@ -1,0 +1,265 @@
+/**
+ * Keeps the manifest of a log that is open for writing.
+ *
+ *     a segment is sealed, durably        -> noted here; in the file some time later
+ *     before its files change or go       -> out of the file, durably: `forget`
+ *
+ * So the file may lack segments, which costs checks, and never says what is not so (M2 of manifest.ts): a crash at any
+ * point leaves a file that is right.
+ *
+ * Nothing here is on the way of an append or of a roll. A second after the last sealing the new segments are read once,
+ * which gives their digests, and the file is replaced. While anything is appended that reading goes at 10 MiB/s, one
+ * segment at a time for all logs that share parts, so that it takes about a hundredth of the thread; else as fast as
+ * the thread turns. What is still to be read when the log closes gets its digest from the scrubber, save for 16 MiB.
+ */
+import { join } from 'node:path'
+import type { FileSystem } from '../fs/file-system.ts'
+import { type ReplaceOptions, replaceFile } from '../fs/replace-file.ts'
+import { isSystemError, toLogError } from '../fs/system-errors.ts'
+import { filePath, LOG_SUFFIX, segmentFileName } from '../segment/file-names.ts'
+import type { Clock, Timer } from '../util/clock.ts'
+import { LogError } from '../util/errors.ts'
+import { MiB } from '../util/sizes.ts'
+import { Turn } from '../util/turn.ts'
+import type { LogState } from './log-state.ts'
+import { formatManifest, MANIFEST_FILE, type Manifest, type SealedSegment } from './manifest.ts'
+import { whatIsWrong } from './segment-check.ts'
+import { type DigestedFile, digestOf } from './segment-digest.ts'
+import type { WriteThread } from './write-thread.ts'
+
+const WRITE_WITHIN_MS = 1_000
+/** Between two pieces of 512 KiB, while anything is appended. */
+const REST_MS = 50
+/** What closing may read: about 10 ms. */
+const AT_CLOSING_BYTES = 16 * MiB
+
+/** What the manifests of all logs that share parts do in the background: one thing of each kind at a time. */
+export class ManifestLimits {
+  readonly reads = new Turn()
+  readonly writes = new Turn()
+}
+
+export interface ManifestParts {
+  readonly fs: FileSystem
+  readonly clock: Clock
+  readonly dir: string
+  /** Of the file. */
+  readonly replace: ReplaceOptions
+  readonly limits: ManifestLimits
+  readonly writeThread: WriteThread
+  readonly state: LogState
+  readonly failed: (error: unknown) => void
+}
+
+/** A segment that is durable, and of which nothing more will be written. */
+export type NewlySealed = Pick<SealedSegment, 'baseOffset' | 'bytes' | 'nextOffset'>
+
+export class ManifestKeeper {
+  readonly #parts: ManifestParts
+  readonly #known = new Map<number, SealedSegment>()
+  /** Base offsets that the file may name: those of the last writing, and of one that failed. */
+  #inFile: ReadonlySet<number>
+  /** Known, and not read yet since they were sealed. */
+  readonly #unread = new Set<number>()
+  readonly #writing = new Turn()
+  readonly #stopping = new AbortController()
+  /** What is under way in the background. */
+  readonly #jobs = new Set<Promise<void>>()
+  #isReading = false
+  #dirty = false
+  #timer: Timer | undefined
+
+  /** @param found - as the file is, and true to the files of the log. */
+  constructor(parts: ManifestParts, found: Manifest | undefined) {
+    this.#parts = parts
+    for (const segment of found?.sealed ?? []) this.#known.set(segment.baseOffset, segment)
+    this.#inFile = new Set(this.#known.keys())
+  }
+
+  /** What is noted of a sealed segment. */
+  of(baseOffset: number): SealedSegment | undefined {
+    return this.#known.get(baseOffset)
+  }
+
+  /** Notes segments that are durable with this length. They are in the file some time later. */
+  sealed(segments: readonly NewlySealed[]): void {
+    for (const { baseOffset, bytes, nextOffset } of segments) {
+      // Until it was read, nobody knows whether offsets are missing.
+      const state = { state: 'compacted', digest: undefined, verifiedMs: undefined } as const
+      this.#known.set(baseOffset, { baseOffset, bytes, nextOffset, ...state })
+      this.#unread.add(baseOffset)
+    }
+    if (segments.length > 0) this.#changed()
+  }
+
+  /** Notes that all of a segment's file was read and found sound. It is in the file some time later. */
+  verified({ baseOffset, nextOffset }: NewlySealed, { bytes, scan, digest }: DigestedFile): void {
+    const state = scan.gapCount === 0 ? 'sealed' : 'compacted'
+    this.#unread.delete(baseOffset)
+    const verifiedMs = this.#parts.clock.now()
+    this.#known.set(baseOffset, { baseOffset, bytes, nextOffset, state, digest, verifiedMs })
+    this.#changed()
+  }
+
+  /**
+   * Takes the segments with these base offsets out of the manifest: their files are about to change or to go. Durable
+   * when it resolves, and no I/O where the file does not name them.
+   *
+   * @throws {LogError} as the system says, if the file can neither be replaced nor removed: nothing may change then.
+   */
+  async forget(isGone: (baseOffset: number) => boolean): Promise<void> {
+    const gone = (baseOffset: number): void => {
+      if (!isGone(baseOffset)) return
+      this.#known.delete(baseOffset)
+      this.#unread.delete(baseOffset)
+    }
+    for (const baseOffset of [...this.#known.keys()]) gone(baseOffset)
+    await this.#writing.run(async () => {
+      if (![...this.#inFile].some(isGone)) return
+      try {
+        await this.#write()
+      } catch {
+        // A full disk must not keep retention from making room. Without the file there are fewer checks.
+        await this.#remove().catch(error => {
+          throw toLogError(error, 'remove', join(this.#parts.dir, MANIFEST_FILE))
+        })
+        this.#changed()
+      }
+    })
+  }
+
+  /** The file has all that is known, digests of what is quickly read included, or it could not be written. */
+  async settle(): Promise<void> {
+    if (!this.#dirty && this.#unread.size === 0) return
+    await this.stop()
+    let left = AT_CLOSING_BYTES
+    for (const baseOffset of [...this.#unread]) {
+      left -= this.#known.get(baseOffset)?.bytes ?? 0
+      if (left >= 0) await this.#read(baseOffset)
+    }
+    await this.#writing.run(() => this.#write()).catch(this.#parts.failed)
+  }
+
+  /** Ends what is under way; what is not in the file yet stays out of it. */
+  async stop(): Promise<void> {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#stopping.abort()
+    await Promise.all(this.#jobs)
+    await this.#writing.run(() => undefined)
+  }
+
+  #changed(): void {
+    this.#dirty = true
+    if (this.#timer !== undefined || this.#stopping.signal.aborted) return
+    this.#timer = this.#parts.clock.setTimer(WRITE_WITHIN_MS, () => {
+      this.#timer = undefined
+      this.#catchUp()
+    })
+  }
+
+  #catchUp(): void {
+    const { reads, writes } = this.#parts.limits
+    const startsReading = this.#unread.size > 0 && !this.#isReading
+    if (startsReading) {
+      this.#isReading = true
+      this.#inBackground(reads, () => this.#readAll())
+    }
+    // Lengths do not wait for what takes long.
+    const unreadBytes = [...this.#unread].reduce((sum, base) => sum + (this.#known.get(base)?.bytes ?? 0), 0)
+    if (startsReading && unreadBytes <= AT_CLOSING_BYTES) return
+    this.#inBackground(writes, () => this.#writing.run(() => this.#write()))
+  }
+
+  /** Whoever stops need not wait for the turn, only for what has begun. */
+  #inBackground(turn: Turn, job: () => Promise<void>): void {
+    void turn.run(async () => {
+      if (this.#stopping.signal.aborted) return
+      const running = job().catch(this.#parts.failed)
+      this.#jobs.add(running)
+      await running
+      this.#jobs.delete(running)
+    })
+  }
+
+  async #readAll(): Promise<void> {
+    for (const baseOffset of this.#unread) {
+      if (this.#stopping.signal.aborted) break
+      await this.#read(baseOffset, this.#givingWay())
+    }
+    this.#isReading = false
+  }
+
+  async #read(baseOffset: number, spend?: () => Promise<void>): Promise<void> {
+    const { fs, dir, state, failed } = this.#parts
+    const noted = this.#known.get(baseOffset)
+    if (noted === undefined) return
+    const path = filePath(dir, segmentFileName(baseOffset, LOG_SUFFIX))
+    let found: DigestedFile | LogError
+    try {
+      found = await digestOf(fs, path, { epochAt: offset => state.epochs.epochAt(offset), spend })
+    } catch (error) {
+      if (this.#stopping.signal.aborted && spend !== undefined) return
+      found = toLogError(error, 'read', path)
+    }
+    // Its file was cut, replaced or removed meanwhile.
+    if (this.#known.get(baseOffset) !== noted) return
+    this.#unread.delete(baseOffset)
+    const problem = found instanceof LogError ? found : whatIsWrong(path, noted, found)
+    if (problem === undefined) this.verified(noted, found as DigestedFile)
+    else failed(problem)
+  }
+
+  #givingWay(): () => Promise<void> {
+    const { writeThread, clock } = this.#parts
+    const { signal } = this.#stopping
+    let seen = writeThread.writes
+    return async () => {
+      const now = writeThread.writes
+      if (now !== seen) await rest(clock, REST_MS, signal)
+      seen = now
+      if (signal.aborted) throw new LogError('ABORTED', 'the log is being closed')
+    }
+  }
+
+  /** In the turn of writing. */
+  async #write(): Promise<void> {
+    if (!this.#dirty && [...this.#inFile].every(base => this.#known.has(base))) return
+    const { fs, dir, replace, state } = this.#parts
+    const sealed = [...this.#known.values()].sort((a, b) => a.baseOffset - b.baseOffset)
+    const { logStartOffset, active } = state
+    this.#dirty = false
+    this.#inFile = new Set([...this.#inFile, ...this.#known.keys()])
+    const named = new Set(this.#known.keys())
+    try {
+      const bytes = formatManifest({ logStartOffset, sealed, activeBaseOffset: active.baseOffset })
+      await replaceFile(fs, join(dir, MANIFEST_FILE), bytes, replace)
+      this.#inFile = named
+    } catch (error) {
+      this.#dirty = true
+      throw error
+    }
+  }
+
+  async #remove(): Promise<void> {
+    const { fs, dir } = this.#parts
+    await fs.unlink(join(dir, MANIFEST_FILE)).catch(error => {
+      if (!isSystemError(error, 'ENOENT')) throw error
+    })
+    await fs.syncDirectory(dir)
+    this.#inFile = new Set()
+  }
+}
+
+function rest(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    const done = (): void => {
+      timer.cancel()
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = clock.setTimer(ms, done)
+    signal.addEventListener('abort', done)
+    if (signal.aborted) done()
+  })
+}
