@@ -47,7 +47,7 @@ export interface Access {
   enter(call: FileSystemCall): Promise<unknown>
   enterSync(call: FileSystemCall): unknown
   isDead(): boolean
-  write(source: Uint8Array, position: number, path: string): number
+  write(source: Uint8Array, position: number, path: string, isLost: boolean): number
   truncate(length: number, path: string): void
   closed(): void
 }
@@ -128,8 +128,9 @@ export class MemoryFileHandle implements FileHandle {
 
   #write(source: Uint8Array, position: number, verdict: unknown): number {
     this.#refuseDead('write')
+    if (verdict === 'lie') return source.byteLength
     const wanted = typeof verdict === 'number' ? source.subarray(0, verdict) : source
-    return this.#access.write(wanted, position, this.path)
+    return this.#access.write(wanted, position, this.path, verdict === 'lose')
   }
 
   async #sync(operation: 'datasync' | 'sync'): Promise<void> {

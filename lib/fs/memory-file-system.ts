@@ -1,6 +1,6 @@
 import { posix } from 'node:path'
 import type { DirectoryEntry, FileHandle, FileStat, FileSystem, OpenMode } from './file-system.ts'
-import { MemoryFile, type SectorOutcome } from './memory-file.ts'
+import { MemoryFile, SECTOR_BYTES, type SectorOutcome } from './memory-file.ts'
 import { type Access, type FileSystemCall, kindOf, MemoryFileHandle, toStat } from './memory-file-handle.ts'
 import {
   MemoryFolder,
@@ -17,7 +17,9 @@ export interface MemoryFileSystemOptions {
   /**
    * Called before every call takes effect. What it throws, the call fails with, and nothing else happens, except
    * that a failed `datasync` or `sync` loses what it was to cover (promise F6). A number, for a `write`, is how many
-   * bytes of it are written (promise F1). A promise is waited for first, except in a call on the caller's thread.
+   * bytes of it are written (promise F1); `lie` makes it report success and write nothing; `lose` makes it a write that
+   * readers see and syncs cover, but which the device never has. A promise is waited for first, except in a call on the
+   * caller's thread.
    */
   readonly onCall?: ((call: FileSystemCall) => unknown) | undefined
   /** Room for the content of files, bytes. A write that meets the end fits what it can, the next fails with ENOSPC. */
@@ -26,9 +28,19 @@ export interface MemoryFileSystemOptions {
   readonly now?: (() => number) | undefined
 }
 
+export interface ChangedSector {
+  readonly path: string
+  /** In units of `sectorBytes`. */
+  readonly index: number
+  /** No byte of it was durable. A device that writes sectors whole may leave anything only here. */
+  readonly isNew: boolean
+}
+
 export interface PowerCutOptions {
   /** What becomes of each sector changed since the last sync of its file; `drop` unless said. */
-  readonly sector?: ((sector: { readonly path: string; readonly index: number }) => SectorOutcome) | undefined
+  readonly sector?: ((sector: ChangedSector) => SectorOutcome) | undefined
+  /** What the device writes as a whole: 512, or 4096. */
+  readonly sectorBytes?: 512 | 4096 | undefined
   /** The length that a file comes back with, between these two; `durable` unless said. */
   readonly length?:
     | ((file: { readonly path: string; readonly durable: number; readonly present: number }) => number)
@@ -52,7 +64,7 @@ export class MemoryFileSystem implements FileSystem {
   onCall: MemoryFileSystemOptions['onCall']
   capacityBytes: number
   readonly #now: () => number
-  readonly #tree: MemoryTree
+  #tree: MemoryTree
   readonly #watchers = new Map<string, Set<(name: string | undefined) => void>>()
   #nextInode = 2
   #usedBytes = 0
@@ -71,8 +83,22 @@ export class MemoryFileSystem implements FileSystem {
     return this.#tree.pending
   }
 
+  /**
+   * A file system in the same state, what is not durable included, that goes its own way from here: for trying several
+   * ends of one story. Handles, watchers and `onCall` stay with this one.
+   */
+  clone(): MemoryFileSystem {
+    const twin = new MemoryFileSystem({ capacityBytes: this.capacityBytes, now: this.#now })
+    twin.#tree = this.#tree.clone()
+    twin.#nextInode = this.#nextInode
+    const files = new Set<MemoryFile>()
+    for (const { node } of twin.#tree.walk()) if (node instanceof MemoryFile) files.add(node)
+    for (const file of files) twin.#usedBytes += file.size
+    return twin
+  }
+
   /** Forgets what is not durable; handles opened before are dead (EBADF). */
-  powerCut({ sector, length, name }: PowerCutOptions = {}): void {
+  powerCut({ sector, sectorBytes = SECTOR_BYTES, length, name }: PowerCutOptions = {}): void {
     this.#powerCycle += 1
     this.#tree.powerCut(name ?? (() => false))
     const done = new Set<MemoryFile>()
@@ -82,7 +108,16 @@ export class MemoryFileSystem implements FileSystem {
       done.add(node)
       const { durableSize: durable, size: present } = node
       const size = length?.({ path, durable, present }) ?? durable
-      node.powerCut(index => sector?.({ path, index }) ?? 'drop', size)
+      const outcomes = new Map<number, SectorOutcome>()
+      node.powerCut(unit => {
+        const index = Math.floor((unit * SECTOR_BYTES) / sectorBytes)
+        let outcome = outcomes.get(index)
+        if (outcome === undefined) {
+          outcome = sector?.({ path, index, isNew: index * sectorBytes >= durable }) ?? 'drop'
+          outcomes.set(index, outcome)
+        }
+        return outcome
+      }, size)
       node.handles = 0
       this.#usedBytes += size
     }
@@ -244,7 +279,7 @@ export class MemoryFileSystem implements FileSystem {
       enter: call => this.#enter(call),
       enterSync: call => this.#enterSync(call),
       isDead: () => cycle !== this.#powerCycle,
-      write: (source, position, path) => this.#write(file, source, position, path),
+      write: (source, position, path, isLost) => this.#write(file, source, { position, path, isLost }),
       truncate: (length, path) => {
         if (length - file.size > this.capacityBytes - this.#usedBytes) throw systemError('ENOSPC', 'ftruncate', path)
         this.#resize(file, length)
@@ -257,12 +292,16 @@ export class MemoryFileSystem implements FileSystem {
     }
   }
 
-  #write(file: MemoryFile, source: Uint8Array, position: number, path: string): number {
+  #write(
+    file: MemoryFile,
+    source: Uint8Array,
+    { position, path, isLost }: { position: number; path: string; isLost: boolean }
+  ): number {
     const room = Math.max(0, this.capacityBytes - this.#usedBytes)
     const fits = Math.min(source.byteLength, file.size + room - position)
     if (fits <= 0 && source.byteLength > 0) throw systemError('ENOSPC', 'write', path)
     const before = file.size
-    file.write(source.subarray(0, fits), position)
+    file.write(source.subarray(0, fits), position, isLost)
     file.modifiedMs = this.#now()
     this.#usedBytes += file.size - before
     this.#notify(path)

@@ -4,16 +4,22 @@
  * Invariants:
  *   M1  `#unsynced` holds, for every sector changed since the last successful sync, what the device has there.
  *   M2  Memory behind the file's end is zero, so that a file which grows over it reads as zeros.
- *   M3  A sector whose sync failed is lost: shown to readers, clean for later syncs, never on the device, until it
- *       is written again. Linux treats pages so (promise F6).
+ *   M3  A sector whose sync failed, or that the device lost, is shown to readers, clean for later syncs and never on
+ *       the device, until it is written again. Linux treats pages so (promise F6).
+ *   M4  A sector that was written several times since the last sync may have come to the device after any but the last.
  */
 export const SECTOR_BYTES = 512
 
-/** What became of a sector that was changed and not synced: as before, as written, zeros, or nonsense. */
-export type SectorOutcome = 'drop' | 'keep' | 'zero' | 'garble'
+/**
+ * What became of a sector that was changed and not synced: as before, as written, as it was before the newest write to
+ * it (M4), zeros, or nonsense.
+ */
+export type SectorOutcome = 'drop' | 'keep' | 'older' | 'zero' | 'garble'
 
 interface UnsyncedSector {
   readonly before: Buffer
+  /** Before the newest change; `undefined`: there was one change. */
+  older: Buffer | undefined
   lost: boolean
 }
 
@@ -57,7 +63,22 @@ export class MemoryFile {
     return end - position
   }
 
-  write(source: Uint8Array, position: number): void {
+  /** A file in the same state, that goes its own way from here, without handles. */
+  clone(): MemoryFile {
+    const twin = new MemoryFile(this)
+    twin.names = this.names
+    twin.uid = this.uid
+    twin.gid = this.gid
+    twin.#bytes = Buffer.from(this.#bytes)
+    twin.#size = this.#size
+    twin.#durableSize = this.#durableSize
+    // Nobody writes into what was kept of a sector.
+    for (const [index, sector] of this.#unsynced) twin.#unsynced.set(index, { ...sector })
+    return twin
+  }
+
+  /** @param isLost - the device says it has them, and never will (M3). */
+  write(source: Uint8Array, position: number, isLost = false): void {
     // As with pwrite(2): no bytes at a position behind the end do not grow the file.
     if (source.byteLength === 0) return
     const end = position + source.byteLength
@@ -65,6 +86,7 @@ export class MemoryFile {
     this.#touch(position, end)
     this.#bytes.set(source, position)
     if (end > this.#size) this.#size = end
+    if (isLost) this.#lose(position, end)
   }
 
   truncate(length: number): void {
@@ -107,6 +129,9 @@ export class MemoryFile {
         case 'drop':
           sector.before.copy(bytes)
           break
+        case 'older':
+          ;(sector.older ?? sector.before).copy(bytes)
+          break
         case 'zero':
           bytes.fill(0)
           break
@@ -128,12 +153,22 @@ export class MemoryFile {
     const last = Math.floor((to - 1) / SECTOR_BYTES)
     for (let index = Math.floor(from / SECTOR_BYTES); index <= last; index += 1) {
       const known = this.#unsynced.get(index)
-      if (known !== undefined) {
+      const present = Buffer.from(this.#bytes.subarray(index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES))
+      if (known === undefined) {
+        this.#unsynced.set(index, { before: present, older: undefined, lost: false })
+      } else {
+        // What is lost is not on the device, and was never on its way there.
+        if (!known.lost) known.older = present
         known.lost = false
-        continue
       }
-      const before = Buffer.from(this.#bytes.subarray(index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES))
-      this.#unsynced.set(index, { before, lost: false })
+    }
+  }
+
+  #lose(from: number, to: number): void {
+    const last = Math.floor((to - 1) / SECTOR_BYTES)
+    for (let index = Math.floor(from / SECTOR_BYTES); index <= last; index += 1) {
+      const sector = this.#unsynced.get(index)
+      if (sector !== undefined) sector.lost = true
     }
   }
 

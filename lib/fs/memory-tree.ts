@@ -92,6 +92,35 @@ export class MemoryTree {
     return this.#pending
   }
 
+  /** The same names, waiting changes and content, which go their own way from here. */
+  clone(): MemoryTree {
+    const twins = new Map<MemoryNode, MemoryNode>()
+    const twinOf = <T extends MemoryNode>(node: T): T => {
+      let twin = twins.get(node)
+      if (twin === undefined) {
+        twin = node instanceof MemoryFile ? node.clone() : node instanceof MemoryFolder ? new MemoryFolder(node) : node
+        twins.set(node, twin)
+        if (node instanceof MemoryFolder) fill(twin as MemoryFolder, node)
+      }
+      return twin as T
+    }
+    const fill = (twin: MemoryFolder, folder: MemoryFolder): void => {
+      Object.assign(twin, { uid: folder.uid, gid: folder.gid })
+      for (const [name, node] of folder.live) twin.live.set(name, twinOf(node))
+      for (const [name, node] of folder.durable) twin.durable.set(name, twinOf(node))
+    }
+    const tree = new MemoryTree(twinOf(this.#root))
+    tree.#pending = this.#pending.map(({ what, assignments }) => ({
+      what,
+      assignments: assignments.map(({ folder, name, node }) => ({
+        folder: twinOf(folder),
+        name,
+        node: node && twinOf(node)
+      }))
+    }))
+    return tree
+  }
+
   /** The folder that holds the last name of a path, symbolic links on the way followed. */
   locate(path: string, call: string): { folder: MemoryFolder; name: string; node: MemoryNode | undefined } {
     const full = posix.resolve('/', path)

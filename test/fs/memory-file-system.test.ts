@@ -185,3 +185,74 @@ async function fileOf(bytes: Buffer): Promise<{ fs: MemoryFileSystem; handle: Fi
   await fs.syncDirectory('/')
   return { fs, handle }
 }
+
+t.test('a clone is in the same state, what is not durable included, and goes its own way', async t => {
+  const { fs, handle } = await fileOf(Buffer.alloc(1024, 1))
+  await writeFully(handle, Buffer.alloc(512, 2), 512)
+  await fs.link('/a', '/b')
+  await fs.makeDirectory('/folder')
+  const twin = fs.clone()
+  await writeFully(handle, Buffer.alloc(512, 3), 0)
+  await fs.unlink('/b')
+  t.same((await readWholeFile(twin, '/b', 4096))?.subarray(0, 1), Buffer.alloc(1, 1))
+  t.equal(twin.pendingChanges.length, 2)
+  const kept = twin.clone()
+  kept.powerCut({ sector: () => 'keep', name: ({ what }) => what.startsWith('link') })
+  t.same(await readWholeFile(kept, '/a', 4096), Buffer.concat([Buffer.alloc(512, 1), Buffer.alloc(512, 2)]))
+  t.same((await kept.stat('/a'))?.inode, (await kept.stat('/b'))?.inode, 'one file of two names')
+  t.equal(await kept.stat('/folder'), undefined)
+  twin.powerCut()
+  t.same(await readWholeFile(twin, '/a', 4096), Buffer.alloc(1024, 1))
+  t.equal(await twin.stat('/b'), undefined)
+  t.same((await readWholeFile(fs, '/a', 4096))?.subarray(0, 512), Buffer.alloc(512, 3), 'the original is untouched')
+})
+
+t.test('a sector that was written twice may have come to the device after the first time', async t => {
+  const { fs, handle } = await fileOf(Buffer.alloc(512, 1))
+  await writeFully(handle, Buffer.alloc(100, 2), 0)
+  await writeFully(handle, Buffer.alloc(100, 3), 100)
+  fs.powerCut({ sector: () => 'older' })
+  const wanted = Buffer.concat([Buffer.alloc(100, 2), Buffer.alloc(412, 1)])
+  t.same(await readWholeFile(fs, '/a', 4096), wanted)
+})
+
+t.test('a device of 4 KiB sectors writes each of them whole, and only new ones may hold anything', async t => {
+  const { fs, handle } = await fileOf(Buffer.alloc(4096 + 512, 1))
+  await writeFully(handle, Buffer.alloc(4096 * 3, 2), 512)
+  const asked: (readonly [number, boolean])[] = []
+  fs.powerCut({
+    sectorBytes: 4096,
+    sector: ({ index, isNew }) => {
+      asked.push([index, isNew])
+      return index === 1 ? 'keep' : 'drop'
+    },
+    length: ({ present }) => present
+  })
+  t.same(asked, [
+    [0, false],
+    [1, false],
+    [2, true],
+    [3, true]
+  ])
+  const content = (await readWholeFile(fs, '/a', 20_000))!
+  t.same(
+    content,
+    Buffer.concat([Buffer.alloc(4096, 1), Buffer.alloc(4096, 2), Buffer.alloc(4096 + 512, 0)]),
+    'what was dropped is as before, or zeros where nothing was'
+  )
+})
+
+t.test('a write may be a lie: reported and never made, or made and lost by the device', async t => {
+  for (const verdict of ['lie', 'lose']) {
+    const { fs, handle } = await fileOf(Buffer.alloc(1024, 1))
+    fs.onCall = ({ operation }) => (operation === 'write' ? verdict : undefined)
+    t.equal(await handle.write(Buffer.alloc(512, 2), 512), 512, 'it says all is written')
+    fs.onCall = undefined
+    await handle.datasync()
+    const seen = (await readWholeFile(fs, '/a', 4096))!
+    t.equal(seen[600], verdict === 'lie' ? 1 : 2, `readers, ${verdict}`)
+    t.equal((await fs.readPastCache('/a', 0, 1024))?.[600], 1, 'the device')
+    fs.powerCut({ sector: () => 'keep' })
+    t.same(await readWholeFile(fs, '/a', 4096), Buffer.alloc(1024, 1))
+  }
+})
