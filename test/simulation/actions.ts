@@ -1,0 +1,281 @@
+/** Carries operations out on a life, and notes what was promised. */
+import type { PartitionLog } from '../../lib/log/partition-log.ts'
+import type { AckLevel, AppendOptions } from '../../lib/log/types.ts'
+import { encodeBatch } from '../../lib/record/encode-batch.ts'
+import { Checker, checkLookups } from './checker.ts'
+import { type Attempt, type History, type Producer, type SentRecord, Violation } from './history.ts'
+import { type Life, Stopped, split } from './life.ts'
+import { IDENTITY, observe } from './observation.ts'
+import { Random } from './random.ts'
+import type { Keys, Operation } from './schedule.ts'
+
+/** Later than any clock of a schedule, so that markers, which bear their number instead, are never found by time. */
+const T0 = 2_000_000_000_000
+
+type Of<K extends Operation['kind']> = Extract<Operation, { kind: K }>
+
+export class Actions {
+  readonly #life: Life
+  #nextAttempt: () => number
+
+  constructor(life: Life, nextAttempt: () => number) {
+    this.#life = life
+    this.#nextAttempt = nextAttempt
+  }
+
+  async append({ keys, own, level, wait, kind }: Of<'append' | 'batch'>, history: History): Promise<void> {
+    const log = await this.#life.log(history)
+    if (log === undefined) return
+    const attempt = this.#begin(history, 'plain', keys)
+    const options: AppendOptions = { ownBatch: own, ...(level === undefined ? {} : { durability: level }) }
+    const work = (): Promise<void> =>
+      this.#send(history, attempt, () =>
+        kind === 'batch'
+          ? log.appendBatch(encodeBatch(attempt.records, { now: T0 }), options)
+          : log.append(attempt.records, options)
+      )
+    await this.#now(wait, work)
+  }
+
+  /** An idempotent or transactional producer: what is not known to be there is sent again first, in order. */
+  async produce({ kind, id, keys, again, wait }: Of<'produce' | 'transact'>, history: History): Promise<void> {
+    const log = await this.#life.log(history)
+    const transactional = kind === 'transact'
+    const producer = history.producer(transactional ? 10 + id : id)
+    if (log === undefined || !(await this.#ready(log, history, producer))) return
+    const attempt = this.#begin(history, kind, keys, producer)
+    producer.nextSequence += keys.length
+    producer.unsure.push(attempt)
+    const work = (): Promise<void> => this.#sendAs(log, history, attempt)
+    const twice = again ? (): Promise<unknown> => Promise.all([work(), work()]) : work
+    await this.#now(wait, twice)
+  }
+
+  async end({ id, commit }: Of<'end'>, history: History): Promise<void> {
+    const log = await this.#life.log(history)
+    const producer = history.producer(10 + id)
+    if (log === undefined || !(await this.#ready(log, history, producer)) || !history.isOpen(producer.id)) return
+    await this.#end(log, history, producer, commit ? 'commit' : 'abort')
+  }
+
+  /** As a follower, a batch of the next leader. */
+  async lead({ keys }: Of<'lead'>, history: History): Promise<void> {
+    await this.#life.settle()
+    const log = await this.#life.log(history)
+    if (log === undefined) return
+    const attempt = this.#begin(history, 'lead', keys)
+    const leaderEpoch = log.leaderEpoch + 1
+    const bytes = encodeBatch(attempt.records, { baseOffset: log.logEndOffset, leaderEpoch, now: T0 })
+    await this.#send(history, attempt, () => log.appendAsFollower(bytes))
+  }
+
+  async truncate({ at }: Of<'truncate'>, history: History): Promise<void> {
+    await this.#life.settle()
+    this.#life.sample()
+    const log = await this.#life.log(history)
+    const seen = log && (await this.#life.attempt('read', () => observe(log)))
+    if (log === undefined || seen === undefined) return
+    // Batches go as a whole: only where one begins is it known what stays.
+    const bases = seen.batches.map(({ baseOffset }) => baseOffset).filter(base => base >= seen.start)
+    const offset = bases[Math.floor(at * bases.length)]
+    if (offset === undefined) return
+    history.cutAsked(offset)
+    await this.#life.attempt(`truncate ${history.name} to ${offset}`, async () => {
+      await log.truncateTo(offset)
+      if (log.logEndOffset !== offset) throw new Violation(`cut at ${offset}, the log ends at ${log.logEndOffset}`)
+      history.cutDone(offset)
+    })
+  }
+
+  async deleteRecords({ at }: Of<'delete'>, history: History): Promise<void> {
+    const log = await this.#life.log(history)
+    if (log === undefined) return
+    const { logStartOffset, highWatermark } = log
+    const offset = logStartOffset + Math.floor(at * (highWatermark - logStartOffset))
+    const isHeld = history.hold !== undefined && history.hold < offset
+    if (!isHeld && !history.topic.isCompacted) history.startHigh = Math.max(history.startHigh, offset)
+    const what = `delete ${history.name} before ${offset}`
+    const start = await this.#life.attempt(what, () => log.deleteRecordsBefore(offset), ['POLICY_VIOLATION'])
+    if (start === undefined) return
+    if (start < offset) throw new Violation(`${what}: the log starts at ${start}`)
+    history.startLow = Math.max(history.startLow, offset)
+  }
+
+  async hold({ at }: Of<'hold'>, history: History): Promise<void> {
+    const log = await this.#life.log(history)
+    if (log === undefined) return
+    const { logStartOffset, highWatermark } = log
+    const offset = Math.max(history.hold ?? 0, logStartOffset + Math.floor(at * (highWatermark - logStartOffset)))
+    // Retention may come between the question and the order.
+    const allowed = ['OFFSET_OUT_OF_RANGE', 'INVALID_REQUEST']
+    const done = async (): Promise<true> => {
+      await log.hold('reader', offset, { limitMs: 'none' })
+      return true
+    }
+    if (history.hold !== undefined) history.hold = Math.max(history.hold, offset)
+    if (await this.#life.attempt(`hold ${history.name} ${offset}`, done, allowed)) history.hold = offset
+  }
+
+  async release(history: History): Promise<void> {
+    const log = await this.#life.log(history)
+    history.hold = undefined
+    if (log !== undefined) await this.#life.attempt(`release ${history.name}`, () => log.releaseHold('reader'))
+  }
+
+  async read({ at }: Of<'read'>, history: History): Promise<void> {
+    const log = await this.#life.log(history)
+    if (log === undefined) return
+    const { logStartOffset, highWatermark } = log
+    const offset = logStartOffset + Math.floor(at * (highWatermark - logStartOffset))
+    const got = await this.#life.attempt(`get ${history.name} ${offset}`, () => log.get(offset), [
+      'OFFSET_OUT_OF_RANGE'
+    ])
+    const entry = history.entries.get(offset)
+    if (got == null || entry === undefined || entry.attempt.state !== 'acknowledged') return
+    const wanted = entry.attempt.records[entry.index]?.value ?? null
+    if ((got.value?.toString() ?? null) !== wanted) throw new Violation(`get ${offset} is ${got.value}, not ${wanted}`)
+  }
+
+  /** The whole log as it is now. */
+  async check(history: History): Promise<void> {
+    await this.#life.settle()
+    if (this.#life.disk.isDead) return
+    this.#life.sample()
+    const log = await this.#life.log(history)
+    const seen = log && (await this.#life.attempt(`read ${history.name}`, () => observe(log)))
+    if (log === undefined || seen === undefined || this.#life.disk.isDead) return
+    const least: AckLevel = this.#life.hadFault ? 'synced' : 'written'
+    new Checker(history, seen, { least, isReopened: false, isLenient: this.#life.disk.hasLied }).check()
+    if (!this.#life.mayFail) await checkLookups(log, seen, new Random(seen.end))
+  }
+
+  /** A reader who stays: what it is shown is in order, and what somebody sent. */
+  async follow(history: History): Promise<void> {
+    const log = await this.#life.log(history)
+    if (log === undefined || this.#life.followers.length >= 3) return
+    const stop = new AbortController()
+    this.#life.followers.push({ stop, name: history.name })
+    void this.#follow(log, history, stop.signal).catch(error => {
+      if (!(error instanceof Stopped)) this.#life.violation ??= error
+    })
+  }
+
+  async #follow(log: PartitionLog, history: History, signal: AbortSignal): Promise<void> {
+    let last = -1
+    let { cuts } = history
+    try {
+      for await (const { offset, headers, value } of log.records({ follow: true, signal })) {
+        if (signal.aborted) return
+        const [id, index] = String(headers[0]?.[1]).split('.').map(Number) as [number, number]
+        const attempt = history.attempts.get(id)
+        if (attempt === undefined || (value?.toString() ?? null) !== attempt.records[index]?.value)
+          throw new Violation(`${history.name}: a follower was shown ${id}.${index} at ${offset}, which nobody sent`)
+        if (offset <= last && cuts === history.cuts)
+          throw new Violation(`${history.name}: a follower was shown ${offset} after ${last}`)
+        last = offset
+        cuts = history.cuts
+        const entry = history.entries.get(offset)
+        const isSynced = history.topic.durability === 'batch'
+        if (entry?.attempt === attempt && isSynced && history.pendingCut === undefined) entry.level = 'synced'
+      }
+    } catch (error) {
+      // A log that is closed or cut under a reader ends it with a code.
+      this.#life.refused(`follow ${history.name}`, error, ['LOG_CLOSED', 'OFFSET_OUT_OF_RANGE', 'ABORTED'])
+    }
+  }
+
+  #begin(history: History, kind: Attempt['kind'], keys: Keys, producer?: Producer): Attempt {
+    const id = this.#nextAttempt()
+    const isCompacted = history.topic.isCompacted
+    const records = keys.map((number, index): SentRecord => {
+      const key = number === 0 && !isCompacted ? null : `k${Math.floor(number / 3)}`
+      const value = number % 3 === 1 ? null : `${id}.${index}:`.padEnd(4 + ((number * 37) % 60), '.')
+      return { key, value, timestamp: T0 + id, headers: { [IDENTITY]: `${id}.${index}` } }
+    })
+    const attempt: Attempt = {
+      id,
+      kind,
+      records,
+      producerId: producer?.id,
+      producerEpoch: producer?.epoch ?? -1,
+      sequence: producer?.nextSequence ?? -1,
+      ends: undefined,
+      state: 'unsure',
+      baseOffset: undefined
+    }
+    history.attempts.set(id, attempt)
+    return attempt
+  }
+
+  async #send(
+    history: History,
+    attempt: Attempt,
+    send: () => Promise<{ baseOffset: number; level: AckLevel }>
+  ): Promise<void> {
+    const what = `attempt ${attempt.id} ${attempt.kind} ${history.name}`
+    try {
+      const { baseOffset, level } = await send()
+      this.#life.trace.add(`${what}: ${baseOffset} ${level}`)
+      history.acknowledged(attempt, baseOffset, level)
+      if (attempt.kind === 'end') history.decide()
+    } catch (error) {
+      this.#life.refused(what, error)
+    }
+  }
+
+  #sendAs(log: PartitionLog, history: History, attempt: Attempt): Promise<void> {
+    const { producerId, producerEpoch, sequence, kind } = attempt
+    const options = {
+      producerId: producerId as number,
+      producerEpoch,
+      baseSequence: sequence,
+      transactional: kind === 'transact'
+    }
+    return this.#send(history, attempt, () => log.append(attempt.records, options))
+  }
+
+  async #now(wait: boolean, work: () => Promise<unknown>): Promise<void> {
+    if (wait) await this.#life.settled('append', work())
+    else this.#life.later(work())
+  }
+
+  /** Brings a producer to where it can send on: R4 is about what this repeats. */
+  async #ready(log: PartitionLog, history: History, producer: Producer): Promise<boolean> {
+    if (producer.unsure.length > 0) await this.#life.settle()
+    if (producer.mustBump) {
+      const open = history.isOpen(producer.id)
+      producer.epoch += 1
+      Object.assign(producer, { nextSequence: 0, unsure: [], last: undefined, mustBump: false })
+      if (open) await this.#end(log, history, producer, 'abort')
+      if (open && history.isOpen(producer.id)) {
+        producer.mustBump = true
+        return false
+      }
+    }
+    for (const attempt of [...producer.unsure]) {
+      await this.#life.settled('repeat', this.#sendAs(log, history, attempt))
+      if (producer.unsure.includes(attempt)) return false
+    }
+    return true
+  }
+
+  async #end(log: PartitionLog, history: History, producer: Producer, ends: 'commit' | 'abort'): Promise<void> {
+    const attempt = { ...this.#begin(history, 'end', [], producer), ends }
+    history.attempts.set(attempt.id, attempt)
+    const marker = { type: ends, producerId: producer.id, producerEpoch: producer.epoch, timestamp: attempt.id }
+    await this.#life.settled(
+      'end',
+      this.#send(history, attempt, () => log.appendEndTransaction(marker))
+    )
+  }
+
+  /** Of one log, by closing it and opening it anew. */
+  async reopenLog(history: History): Promise<void> {
+    await this.#life.settle()
+    const log = this.#life.store.log(...split(history.name))
+    if (log === undefined) return
+    await this.#life.attempt(`close ${history.name}`, () => log.close())
+    this.#life.sample()
+    await this.#life.log(history)
+  }
+}

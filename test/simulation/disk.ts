@@ -1,0 +1,178 @@
+/**
+ * The disk of one life of the simulated program: a file system in memory that writes down every call, fails those it is
+ * told to fail, and from a chosen call on does nothing more, as when the process was killed.
+ */
+import { createHash } from 'node:crypto'
+import { dirname } from 'node:path'
+import type { FileSystemCall, MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
+import { WATERMARK_FILE } from '../../lib/log/watermark-file.ts'
+import type { FaultKind } from './schedule.ts'
+
+const READING: ReadonlySet<string> = new Set([
+  'stat',
+  'handleStat',
+  'read',
+  'readDirectory',
+  'readPastCache',
+  'realPath',
+  'volume'
+])
+
+/** Whether a call leaves the disk as it is. */
+export function isReading({ operation, mode }: FileSystemCall): boolean {
+  return (
+    READING.has(operation) || operation === 'close' || (operation === 'open' && (mode === 'read' || mode === 'write'))
+  )
+}
+
+/** Everything that happened, as one digest: two runs are the same if and only if theirs are. */
+export class Trace {
+  readonly #hash = createHash('sha256')
+  #pending: string[] = []
+  /** Keeps the lines as well: for people who look at a replay. */
+  readonly lines: string[] | undefined
+
+  constructor(keepsLines = false) {
+    this.lines = keepsLines ? [] : undefined
+  }
+
+  add(line: string): void {
+    // Identities of topics and names of folders that go are drawn by the system.
+    this.#pending.push(line.replace(/[0-9a-f]{32}-delete/, '#-delete'))
+    if (this.#pending.length >= 256) this.#flush()
+  }
+
+  digest(): string {
+    this.#flush()
+    return this.#hash.copy().digest('hex').slice(0, 32)
+  }
+
+  #flush(): void {
+    this.lines?.push(...this.#pending)
+    this.#hash.update(`${this.#pending.join('\n')}\n`)
+    this.#pending = []
+  }
+}
+
+interface Fault {
+  readonly kind: FaultKind
+  /** Calls that it fits until it strikes. */
+  left: number
+  readonly forever: boolean
+}
+
+export class SimulatedDisk {
+  readonly fs: MemoryFileSystem
+  readonly #trace: Trace
+  #fault: Fault | undefined
+  /** Calls that change the disk until the end; `undefined`: it is not near. */
+  #untilDead: number | undefined
+  /** As it was when the process ended: a sync that fails from then on does no harm to it. */
+  #left: MemoryFileSystem | undefined
+  /** A sync failed here: what it was to cover may be gone though nobody cut the power. */
+  hasFailedSync = false
+  /** A write was not what it said. What follows is no failure of the engine unless it serves wrong bytes. */
+  hasLied = false
+  /** Folders in which a sync failed and no watermark says so yet. */
+  readonly #untold = new Set<string>()
+  changes = 0
+
+  constructor(fs: MemoryFileSystem, trace: Trace) {
+    this.fs = fs
+    this.#trace = trace
+    fs.onCall = call => this.#enter(call)
+  }
+
+  get isDead(): boolean {
+    return this.#left !== undefined
+  }
+
+  get isArmed(): boolean {
+    return this.#untilDead !== undefined
+  }
+
+  /** The process ends, if it has not already. @returns what is on the disk, its own from here on. */
+  die(): MemoryFileSystem {
+    if (this.#left === undefined) {
+      this.#left = this.fs.clone()
+      // Nobody was left to note the failure down: who comes next must believe the page cache, which lies.
+      if (this.#untold.size > 0) this.hasLied = true
+    }
+    return this.#left
+  }
+
+  /** After so many more calls that change the disk nothing happens here any more. */
+  dieAfter(changes: number): void {
+    this.#untilDead = changes
+  }
+
+  fail(kind: FaultKind, after: number, forever: boolean): void {
+    this.#fault = { kind, left: after, forever: forever && kind !== 'lie' && kind !== 'lose' }
+  }
+
+  heal(): void {
+    this.#fault = undefined
+  }
+
+  #enter(call: FileSystemCall): unknown {
+    if (this.isDead) throw failure('EIO', 'the process is gone')
+    const changes = !isReading(call)
+    if (changes) {
+      this.changes += 1
+      if (this.#untilDead !== undefined && --this.#untilDead < 0) {
+        this.die()
+        this.#trace.add(`killed before ${nameOf(call)}`)
+        throw failure('EIO', 'the process is gone')
+      }
+    }
+    const fault = this.#fault
+    const strikes = fault !== undefined && fits(fault.kind, call, changes) && --fault.left < 0
+    this.#trace.add(strikes ? `${nameOf(call)} ${fault.kind}` : nameOf(call))
+    if (!strikes) {
+      if (call.operation === 'datasync' && call.path.endsWith(WATERMARK_FILE)) this.#untold.delete(dirname(call.path))
+      return undefined
+    }
+    if (!fault.forever) this.#fault = undefined
+    return this.#strike(fault.kind, call)
+  }
+
+  #strike(kind: FaultKind, { operation, path, length = 0 }: FileSystemCall): unknown {
+    switch (kind) {
+      case 'short':
+        return Math.floor(length / 2)
+      case 'lie':
+      case 'lose':
+        this.hasLied = true
+        return kind
+      default:
+        if (operation === 'datasync' || operation === 'sync') {
+          this.hasFailedSync = true
+          this.#untold.add(dirname(path))
+        }
+        throw failure(kind, `${operation} made to fail`)
+    }
+  }
+}
+
+function fits(kind: FaultKind, { operation, length = 0 }: FileSystemCall, changes: boolean): boolean {
+  switch (kind) {
+    case 'short':
+    case 'lie':
+    case 'lose':
+      return operation === 'write' && length > 1
+    case 'EMFILE':
+      return operation === 'open'
+    case 'ENOSPC':
+      return changes && operation !== 'unlink' && operation !== 'removeDirectory'
+    default:
+      return operation !== 'close'
+  }
+}
+
+function nameOf({ operation, path, to, mode, position, length }: FileSystemCall): string {
+  return `${operation} ${path} ${to ?? mode ?? position ?? ''} ${length ?? ''}`
+}
+
+function failure(code: string, why: string): Error {
+  return Object.assign(new Error(`${code}: ${why}`), { code })
+}
