@@ -19,6 +19,8 @@ import { LARGEST_WARM_READ, WarmReads } from './warm-reads.ts'
 export const DEFAULT_MAX_BYTES = 1 * MiB
 /** One read allocates at most this, whatever `maxBytes` says. */
 const MAX_READ_BYTES = 64 * MiB
+/** What a batch is said to be where an index led to the middle of one. */
+const DAMAGE = ['CORRUPT_LOG', 'UNSUPPORTED_FOR_MESSAGE_FORMAT'] as const
 
 interface Found {
   readonly bytes: Buffer
@@ -157,8 +159,9 @@ export class Reader {
     } catch (error) {
       // Derived data is no evidence against the log: what an entry of the index leads to may be wrong because the
       // entry is. The active segment's index was built by its writer, in memory.
-      if (!isLogError(error, 'CORRUPT_LOG') || range.from === 0 || segment === this.#state.active) throw error
-      await segment.distrustIndexes(error.message)
+      const isOfBytes = DAMAGE.some(code => isLogError(error, code))
+      if (!isOfBytes || range.from === 0 || segment === this.#state.active) throw error
+      await segment.distrustIndexes((error as LogError).message)
       return this.#scanRange(segment, await segment.locate(offset, maxBytes), wanted)
     }
   }
@@ -170,7 +173,7 @@ export class Reader {
       const found = await this.#scanRange(segment, { from, to, lastOffset: undefined }, wanted)
       return found?.baseOffset === wanted.offset ? found : undefined
     } catch (error) {
-      if (!isLogError(error, 'CORRUPT_LOG')) throw error
+      if (!DAMAGE.some(code => isLogError(error, code))) throw error
       return undefined
     }
   }
@@ -236,7 +239,7 @@ export class Reader {
         if (start >= 0 || scan.kind !== 'incomplete') break
         return { needFrom: position + at, needTo: position + at + scan.need }
       }
-      const batch = new BatchView(bytes, at)
+      const batch = this.#batchAt(segment, bytes, at, position)
       const { baseOffset, lastOffset } = batch
       if (at === 0 && expected !== undefined && lastOffset !== expected)
         wrong = 'it is not the one that the index names'
@@ -273,6 +276,18 @@ export class Reader {
       `${segment.path}: the batch at byte ${position} is damaged (${reason}). Reading stops here; "heartwood dump" shows what is sound behind it.`,
       { segment: segment.baseOffset, position, offset }
     )
+  }
+
+  /** @throws {LogError} UNSUPPORTED_FOR_MESSAGE_FORMAT, where damage makes it look so, too. */
+  #batchAt(segment: Segment, bytes: Buffer, at: number, position: number): BatchView {
+    try {
+      return new BatchView(bytes, at)
+    } catch (error) {
+      if (!isLogError(error)) throw error
+      const where = { segment: segment.baseOffset, position: position + at }
+      const message = `${segment.path}: the batch at byte ${position + at}: ${error.message}`
+      throw new LogError(error.code, message, where, error)
+    }
   }
 
   /** Aborted transactions that concern [from, upper), ascending by first offset. */

@@ -259,8 +259,11 @@ export class WatermarkFile {
   async #readSlots(): Promise<void> {
     for (let look = 0; look < LOOKS; look += 1) {
       const bytes = Buffer.alloc(FILE_BYTES)
-      await this.#handle.read(bytes, 0)
-      this.#slots = [parseSlot(bytes.subarray(0, SLOT_BYTES)), parseSlot(bytes.subarray(SLOT_BYTES))]
+      const count = await this.#handle.read(bytes, 0)
+      // It has its full length from the start: a slot that is not there was lost, as one that fails its checksum was.
+      const slotAt = (end: number): SlotContent =>
+        count < end ? { kind: 'torn' } : parseSlot(bytes.subarray(end - SLOT_BYTES, end))
+      this.#slots = [slotAt(SLOT_BYTES), slotAt(FILE_BYTES)]
       if (!this.damaged) break
     }
     this.#safe = this.#newest()

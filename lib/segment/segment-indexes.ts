@@ -103,10 +103,27 @@ export class SegmentIndexes {
    * when the index is small, or damaged there: load it.
    */
   async lastTime(): Promise<TimestampOffset | undefined> {
-    const end = await this.#timeFile.lastBytes(LAST_TIMES * TIME_ENTRY_BYTES)
+    const end = await this.#timeFile.lastBytes(LAST_ENTRIES * TIME_ENTRY_BYTES)
     if (end === undefined || end.size <= LARGEST_WHOLE_INDEX || end.size % TIME_ENTRY_BYTES !== 0) return undefined
     try {
       return TimeIndex.parse(end.bytes, this.#baseOffset).last
+    } catch (error) {
+      if (isLogError(error, 'CORRUPT_FILE')) return undefined
+      throw error
+    }
+  }
+
+  /**
+   * Where to begin to look for the batch of `offset`, which lies near the end, by the last entries of a large offset
+   * index. `undefined` when the index is small, damaged there, or these lie behind the offset: load it.
+   */
+  async positionNearEnd(offset: number): Promise<number | undefined> {
+    const end = await this.#offsetFile.lastBytes(LAST_ENTRIES * OFFSET_ENTRY_BYTES)
+    if (end === undefined || end.size <= LARGEST_WHOLE_INDEX || end.size % OFFSET_ENTRY_BYTES !== 0) return undefined
+    try {
+      const index = OffsetIndex.parse(end.bytes, this.#baseOffset)
+      const count = index.countAtOrBelow(offset)
+      return count === 0 ? undefined : index.positionAt(count - 1)
     } catch (error) {
       if (isLogError(error, 'CORRUPT_FILE')) return undefined
       throw error
@@ -326,7 +343,7 @@ export class SegmentIndexes {
 
 const NOTHING = Buffer.alloc(0)
 /** Read to know the last one: damage there is likely to show in their order. */
-const LAST_TIMES = 512
+const LAST_ENTRIES = 512
 const LARGEST_TRANSACTION_INDEX = 512 * MiB
 
 function loadBound(logBytes: number, entryBytes: number): number {

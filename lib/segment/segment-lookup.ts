@@ -6,7 +6,7 @@ import type { LogFile } from './log-file.ts'
 import type { OffsetIndex } from './offset-index.ts'
 import type { SegmentIndexes } from './segment-indexes.ts'
 import { type BatchVisitor, buildFromLog, type RebuildResult, walkBatches } from './segment-rebuild.ts'
-import type { ReadRange, SegmentEnv } from './segment-types.ts'
+import type { BatchFacts, ReadRange, SegmentEnv } from './segment-types.ts'
 import type { TimeIndex, Timestamp, TimestampOffset } from './time-index.ts'
 
 /** Behind the last entry no range is longer than this, unless more was asked for. An index that lags more is none. */
@@ -22,6 +22,7 @@ type None = 'none'
  *   K1  An index is taken from its file only if that was closed in good order, or by a reader who may find it lagging.
  *       In any doubt both are built anew from the log, once, however many ask.
  *   K2  While there is a builder, its indexes are the ones in memory, and nothing else changes them.
+ *   K3  What an index says of a batch is held against that batch before anybody goes by it.
  */
 export class SegmentLookup {
   readonly #env: SegmentEnv
@@ -33,6 +34,8 @@ export class SegmentLookup {
   #builder: IndexBuilder | undefined
   #first: number | None | undefined
   #largest: TimestampOffset | None | undefined
+  /** The entry of the time index that was last found to be true. */
+  #trueTime: TimestampOffset | undefined
   #rebuilding: Promise<void> | undefined
 
   constructor(
@@ -119,6 +122,40 @@ export class SegmentLookup {
     return (this.#builder as IndexBuilder).times
   }
 
+  /** See `Segment.offsetBeforeTimestamp`. */
+  async offsetBefore(timestamp: Timestamp): Promise<number> {
+    for (;;) {
+      const times = await this.timesNear(timestamp)
+      const count = times.countAtOrBelow(timestamp)
+      if (count === 0) return this.#baseOffset
+      const entry = { timestamp: times.timestampAt(count - 1), offset: times.offsetAt(count - 1) }
+      if (await this.#isTrue(entry)) return entry.offset
+      await this.rebuildDamaged(`an entry of the time index names a batch that is not of ${entry.timestamp}`)
+    }
+  }
+
+  /**
+   * Whether the batch that an entry of the time index names has the timestamp that the entry says: the file has no
+   * checksum, and the wrong one would hide records from whoever looks for a time, or age a segment before its time (K3).
+   *
+   * @param from - where a batch at or before it begins, if that is known.
+   */
+  async #isTrue({ timestamp, offset }: TimestampOffset, from?: number): Promise<boolean> {
+    if (this.#builder !== undefined) return true
+    const known = this.#trueTime
+    if (known?.offset === offset && known.timestamp === timestamp) return true
+    let found: Timestamp | undefined
+    from ??= (await this.range(offset, 0)).from
+    const visit = ({ baseOffset, lastOffset }: BatchFacts, maxTimestamp: Timestamp): boolean => {
+      if (lastOffset >= offset && baseOffset <= offset) found = maxTimestamp
+      return lastOffset < offset
+    }
+    await walkBatches(this.#log, from, visit, this.#env.config().indexIntervalBytes).catch(() => undefined)
+    if (found !== timestamp) return false
+    this.#trueTime = { timestamp, offset }
+    return true
+  }
+
   #range(index: OffsetIndex, offset: number, maxBytes: number): ReadRange {
     const { size } = this.#log
     const count = index.countAtOrBelow(offset)
@@ -150,6 +187,11 @@ export class SegmentLookup {
     const lastOfMany = this.#trust === 'closed' ? await this.#indexes.lastTime() : undefined
     // Where it has to be rebuilt, its last entry is the largest timestamp as well.
     const last = lastOfMany ?? (await this.times()).last
+    const from = last === undefined ? undefined : await this.#indexes.positionNearEnd(last.offset)
+    if (last !== undefined && !(await this.#isTrue(last, from))) {
+      await this.rebuildDamaged(`the last entry of the time index names a batch that is not of ${last.timestamp}`)
+      return this.largestKnown
+    }
     this.#largest = last ?? 'none'
     return last
   }

@@ -92,12 +92,13 @@ function whatIsWrong(batch: BatchView, nextOffset: number, segmentBase: number):
 export async function walkBatches(
   log: LogFile,
   from: number,
-  visit: (batch: BatchFacts, maxTimestamp: Timestamp) => boolean
+  visit: (batch: BatchFacts, maxTimestamp: Timestamp) => boolean,
+  chunkBytes = LOOK_BYTES
 ): Promise<void> {
   const scanner = new BatchScanner(log, {
     from,
     to: log.size,
-    chunkBytes: LOOK_BYTES,
+    chunkBytes,
     checkCrc: false,
     reuseBuffer: true
   })

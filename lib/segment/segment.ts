@@ -327,8 +327,8 @@ export class Segment {
   }
 
   /** From where on to look for the first record at or after a time: no record before the batch of this offset is. */
-  async offsetBeforeTimestamp(timestamp: number | bigint): Promise<number> {
-    return (await this.#lookup.timesNear(timestamp)).lookup(timestamp)
+  offsetBeforeTimestamp(timestamp: number | bigint): Promise<number> {
+    return this.#lookup.offsetBefore(timestamp)
   }
 
   /** Largest timestamp of the first batch, from which a segment's age counts. */
