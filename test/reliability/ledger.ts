@@ -88,8 +88,11 @@ export class Ledger {
     else if ('cut' in line) this.#models.get(line.cut)!.tell(line)
     else if ('trimming' in line) this.#models.get(line.trimming)!.tell(line)
     else if ('trimmed' in line) this.#models.get(line.trimmed)!.tell(line)
-    else if ('failed' in line) this.#count(line.code)
-    else if ('opened' in line) this.counts['opened']! += 1
+    else if ('failed' in line) {
+      this.#count(line.code)
+      // The store is closed nevertheless, and says that something could not be written.
+      if (line.failed === 'close') this.ended('kill')
+    } else if ('opened' in line) this.counts['opened']! += 1
     else if ('closed' in line) {
       this.counts['closed']! += 1
       for (const model of this.#models.values()) model.tell(line)

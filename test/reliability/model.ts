@@ -135,7 +135,8 @@ export class LogModel {
 
   #refused(append: Append, code: string): void {
     // What is not tried for the first time may be there already.
-    if (!append.retried) append.fate = TAKEN_BACK.has(code) ? 'refused' : 'maybe'
+    if (append.retried) return
+    append.fate = TAKEN_BACK.has(code) && this.#rules.keepsRefused !== true ? 'refused' : 'maybe'
   }
 
   #raise(append: Append, level: AckLevel): void {

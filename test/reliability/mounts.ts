@@ -52,6 +52,11 @@ export class Disk {
     run('umount', this.mountPoint)
   }
 
+  remount(): void {
+    this.unmount()
+    this.mount()
+  }
+
   /** From now on nothing reaches the disk any more: neither what was not synced, nor the journal. */
   cutPower(): void {
     run('xfs_io', '-x', '-c', 'shutdown', this.mountPoint)

@@ -44,8 +44,7 @@ async function chain(
   for (let cut = 0; cut < cuts; cut += 1) {
     const ms = next(next(3) === 0 ? 10 : MOST_MS)
     await cutOff(disk, dir, ledger, { seed: next(2 ** 31), ms })
-    disk.unmount()
-    disk.mount()
+    disk.remount()
     await ledger.look(dir, 'power').catch(error => ledger.wrong.push(`read-only: ${error.stack}`))
     if (next(3) > 0) await ledger.recover(dir, 'power')
     else ledger.ended('power')

@@ -9,6 +9,8 @@ export interface TopicRules {
   readonly atRiskInMemory: number
   /** Records that may be acknowledged as `written` and lost with the power; undefined: any number. */
   readonly atRiskOnDisk: number | undefined
+  /** What a full disk refuses stays in memory, and is written when there is room. */
+  readonly keepsRefused?: boolean
   readonly does: {
     readonly producer?: 'idempotent' | 'transactional'
     /** Ends of the log are cut off. */
@@ -67,6 +69,7 @@ export const TOPICS: Readonly<Record<string, TopicRules>> = {
     isCompacted: false,
     retained: 400,
     atRiskInMemory: 2 * FEW,
+    keepsRefused: true,
     atRiskOnDisk: undefined,
     does: { asks: true }
   },
