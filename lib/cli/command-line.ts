@@ -21,7 +21,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
   const say = (line: string): void => void terminal.stderr.write(`${line}\n`)
   const context: Context = { terminal, out: new Output(terminal.stdout), say }
   try {
-    const run = await parse(args, context)
+    const run = await parseArguments(args, context)
     return run === undefined ? 0 : await run(context)
   } catch (error) {
     if (error instanceof ClosedPipe) return 0
@@ -78,7 +78,12 @@ function helpFor(args: readonly string[]): string {
   return command === 'topics' && verb !== undefined && verbs.includes(verb) ? `topics ${verb} ` : `${command} `
 }
 
-async function parse(args: readonly string[], context: Context): Promise<Run | undefined> {
+/**
+ * What `args` choose, not yet run; `undefined` where they asked for help or the version, which is printed.
+ *
+ * @throws {UsageError}
+ */
+export async function parseArguments(args: readonly string[], context: Context): Promise<Run | undefined> {
   let run: Run | undefined
   const chosen = (chosenRun: Run): void => {
     run = chosenRun

@@ -33,14 +33,31 @@ export function plainValue(bytes: Buffer | null, encoding: Encoding, what: strin
  * @throws {TypeError} saying what is wrong with the text.
  */
 export function decodeText(text: string, encoding: Encoding): Buffer {
-  if (encoding === 'utf8') return Buffer.from(text)
+  if (encoding === 'utf8') return utf8Bytes(text)
   if (encoding === 'hex') {
     if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text))
       throw new TypeError('is not hex (an even number of digits 0-9, a-f)')
     return Buffer.from(text, 'hex')
   }
-  if (!/^[A-Za-z0-9+/_-]*={0,2}$/.test(text)) throw new TypeError('is not base64')
+  // A single digit behind groups of four has six bits of a byte: what was meant has been cut.
+  if (!/^[A-Za-z0-9+/_-]*={0,2}$/.test(text) || text.replace(/=+$/, '').length % 4 === 1)
+    throw new TypeError('is not base64')
   return Buffer.from(text, 'base64')
+}
+
+const REPLACEMENT = Buffer.from('\ufffd')
+
+/**
+ * UTF-8 has no bytes for half of a surrogate pair, which JSON can write as `\ud800`: another character would be stored.
+ *
+ * @throws {TypeError}
+ */
+export function utf8Bytes(text: string): Buffer {
+  const bytes = Buffer.from(text)
+  // Looked for in the bytes first, which is quicker than to look at each character.
+  if (bytes.includes(REPLACEMENT) && /\p{Surrogate}/u.test(text))
+    throw new TypeError('is not Unicode (half of a surrogate pair); use {"base64":"…"} for bytes')
+  return bytes
 }
 
 /** As in JSON input: text in the chosen encoding, null, or `{"base64":"…"}`. */

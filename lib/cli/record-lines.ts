@@ -1,6 +1,7 @@
 /** Input lines to records: plain, with a key separator, or JSON. */
+import { isUtf8 } from 'node:buffer'
 import type { Header, RecordInput } from '../record/record.ts'
-import { decodeText, decodeValue, type Encoding } from './encoding.ts'
+import { decodeText, decodeValue, type Encoding, utf8Bytes } from './encoding.ts'
 
 /** A record to append, and the partition that the line itself asked for. */
 export interface ParsedRecord {
@@ -49,6 +50,8 @@ function plainBytes(text: Buffer, encoding: Encoding): Buffer {
 
 /** `{"key","value","headers":[[name,value],…],"timestamp","partition"}`, all optional; other fields are ignored. */
 function parseJsonLine(line: Buffer, encoding: Encoding): ParsedRecord {
+  // Whatever is no UTF-8 would be stored as U+FFFD.
+  if (!isUtf8(line)) throw new TypeError('is not UTF-8; write bytes as {"base64":"…"} or with --encoding hex')
   const text = line.toString('utf8')
   const given = parseObject(text)
   const key = field(given, 'key', encoding)
@@ -93,6 +96,11 @@ function parseHeaders(given: unknown, encoding: Encoding): Header[] {
   return given.map((header, index) => {
     if (!Array.isArray(header) || header.length !== 2 || typeof header[0] !== 'string') {
       throw new TypeError(`has a header (${index}) that is not [name, value]`)
+    }
+    try {
+      utf8Bytes(header[0])
+    } catch (error) {
+      throw new TypeError(`has a name of header ${index} that ${(error as Error).message}`)
     }
     try {
       return [header[0], decodeValue(header[1], encoding)] as const

@@ -91,6 +91,15 @@ for (const encoding of ['hex', 'base64'] as const) {
   })
 }
 
+test('a JSON line that is no UTF-8 is refused: its bytes would be stored as others', async t => {
+  const dir = await newTopic(t)
+  const line = Buffer.concat([Buffer.from('{"value":"'), Buffer.from([0xc3, 0x28]), Buffer.from('"}\n')])
+  const { status, stderr } = await run(['produce', 'orders', '--dir', dir, '--json'], line)
+  t.equal(status, 1)
+  t.match(stderr, /line 1 is not UTF-8; write bytes as/)
+  t.equal((await run(['consume', 'orders', '--dir', dir])).stdout, '')
+})
+
 test('each kind of bad JSON line is named with its number, and what was before it stays', async t => {
   const dir = await newTopic(t)
   const bad: [string, RegExp][] = [
@@ -103,6 +112,10 @@ test('each kind of bad JSON line is named with its number, and what was before i
     ['{"key":{"base64":5}}', /has a key that must be/],
     ['{"key":{"base64":"a","x":1}}', /has a key that must be/],
     ['{"value":{"base64":"?"}}', /has a value that is not base64/],
+    // Six bits of a byte, half of a pair: neither can be stored, and both were, as something else.
+    ['{"value":{"base64":"QUJDR"}}', /has a value that is not base64/],
+    ['{"key":"\\ud800"}', /has a key that is not Unicode \(half of a surrogate pair\)/],
+    ['{"headers":[["\\udfff","x"]]}', /has a name of header 0 that is not Unicode/],
     ['{"headers":{}}', /has headers that are no array/],
     ['{"headers":[["a"]]}', /has a header \(0\) that is not \[name, value\]/],
     ['{"headers":[[1,"a"]]}', /has a header \(0\)/],
