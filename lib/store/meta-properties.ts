@@ -98,8 +98,10 @@ function decoded(text: string): string {
   )
 }
 
+/** As Java writes them: what is not printable ASCII by its UTF-16 units, so that no line ends within a value. */
 function encoded(text: string): string {
-  return text.replace(/[\\=:#! ]/g, '\\$&')
+  const unit = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  return text.replace(/[\\=:#! ]/g, '\\$&').replace(/[^ -~]/g, unit)
 }
 
 function integer(text: string | undefined): number | undefined {
