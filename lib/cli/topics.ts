@@ -1,6 +1,12 @@
 /** `heartwood topics`: create, list, describe, alter, delete, hand-over. */
 import { Store } from '../store/store.ts'
-import type { BrokenPartition, CompactionDescription, PartitionDescription, TopicDescription } from '../store/types.ts'
+import type {
+  BrokenPartition,
+  CompactionDescription,
+  PartitionDescription,
+  TopicDescription,
+  VerificationDescription
+} from '../store/types.ts'
 import { type Context, type DirOption, parseConfigOptions, UsageError, withStore } from './common.ts'
 import { printTable } from './table.ts'
 
@@ -160,10 +166,18 @@ async function printDescription(description: TopicDescription, context: Context)
     rows
   )
   for (const partition of partitions) {
-    if (isBroken(partition) || partition.compaction === undefined) continue
+    if (isBroken(partition)) continue
+    await context.out.write(`verification of ${partition.partition}: ${verificationLine(partition.verification)}\n`)
+    if (partition.compaction === undefined) continue
     await context.out.write(`compaction of ${partition.partition}: ${compactionLine(partition.compaction)}\n`)
   }
   await context.out.write('\n')
+}
+
+function verificationLine({ sealedSegments, verifiedSegments, oldestMs, damage }: VerificationDescription): string {
+  const oldest = oldestMs === null ? '' : `, the oldest of these ${new Date(oldestMs).toISOString()}`
+  const found = damage.map(({ error: { code, message } }) => `; ${code}: ${message}`)
+  return `${verifiedSegments} of ${sealedSegments} sealed segments were found sound${oldest}${found.join('')}`
 }
 
 function compactionLine(compaction: CompactionDescription): string {

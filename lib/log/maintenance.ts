@@ -5,12 +5,15 @@
  * It decides nothing. Who does (retention.ts, the layer `compaction/`) asks for the facts and hands back an order.
  */
 import { join } from 'node:path'
+import { toLogError } from '../fs/system-errors.ts'
 import { OFFSET_INDEX_SUFFIX, segmentFileName, TIME_INDEX_SUFFIX } from '../segment/file-names.ts'
 import type { AbortedTransaction, Segment, SegmentEnv } from '../segment/segment.ts'
 import { isLogError, LogError } from '../util/errors.ts'
 import { DeferredDeletes } from './deferred-deletes.ts'
 import type { LogHolds } from './holds.ts'
 import type { LogEngine } from './log-engine.ts'
+import { whatIsWrong } from './segment-check.ts'
+import { type DigestedFile, digestOf } from './segment-digest.ts'
 import { type CleanedSegment, SegmentSwap } from './segment-swap.ts'
 
 /** Of a file that is not there, or shorter than it was. */
@@ -167,6 +170,51 @@ export class LogMaintenance {
     const { state } = this.#engine
     const inFile = await state.active.collectAborted(0, Number.MAX_SAFE_INTEGER)
     return [...inFile.entries, ...state.unwrittenAborts]
+  }
+
+  /** Segments that nothing more is written to, and when each was last found sound, ms; ascending. Takes no I/O. */
+  sealedSegments(): { readonly baseOffset: number; readonly verifiedMs: number | undefined }[] {
+    const { state, parts } = this.#engine
+    const found = new Map(parts.foundManifest?.sealed.map(segment => [segment.baseOffset, segment]))
+    return state.segments.slice(0, -1).map(({ baseOffset }) => {
+      const noted = parts.manifest === undefined ? found.get(baseOffset) : parts.manifest.of(baseOffset)
+      return { baseOffset, verifiedMs: noted?.verifiedMs }
+    })
+  }
+
+  /**
+   * Reads all of a sealed segment and compares it with what the manifest says. If it is sound, that is noted there.
+   *
+   * @param options.spend - awaited before each piece is read; what it throws ends the reading.
+   * @returns what is wrong with it, if anything is; `undefined` if there is no such segment, or it was cut, replaced or
+   *   removed meanwhile.
+   * @throws {LogError} as the system says, if the file cannot be read.
+   */
+  async verifySegment(
+    baseOffset: number,
+    options: { readonly spend?: (bytes: number) => Promise<void> } = {}
+  ): Promise<{ readonly bytes: number; readonly error: LogError | undefined } | undefined> {
+    const { state, parts } = this.#engine
+    const segment = state.segments.find(each => each.baseOffset === baseOffset)
+    if (segment === undefined || segment === state.active || !segment.isFinished) return undefined
+    const { cuts, path, size, nextOffset = baseOffset } = segment
+    const expected = parts.manifest?.of(baseOffset) ?? { baseOffset, bytes: size, nextOffset }
+    const isSame = (): boolean =>
+      state.condition === 'open' && state.segments.includes(segment) && segment.cuts === cuts && segment.path === path
+    let found: DigestedFile
+    try {
+      found = await digestOf(parts.fs, path, { ...options, epochAt: offset => state.epochs.epochAt(offset) })
+    } catch (error) {
+      if (!isSame()) return undefined
+      throw toLogError(error, 'read', path)
+    }
+    // In turn: where it is being cut or replaced, it is another one afterwards.
+    return this.#engine.inTurn(async () => {
+      if (!isSame()) return undefined
+      const error = whatIsWrong(path, expected, found)
+      if (error === undefined) parts.manifest?.verified(expected, found)
+      return { bytes: found.bytes, error }
+    })
   }
 
   /** Mode and owner of new files in the folder. */

@@ -62,7 +62,9 @@ export class ManifestKeeper {
   /** Known, and not read yet since they were sealed. */
   readonly #unread = new Set<number>()
   readonly #writing = new Turn()
-  readonly #stopping = new AbortController()
+  #stopped = false
+  /** Ends the rest that a reading takes. */
+  #wake: (() => void) | undefined
   /** What is under way in the background. */
   readonly #jobs = new Set<Promise<void>>()
   #isReading = false
@@ -144,14 +146,15 @@ export class ManifestKeeper {
   async stop(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined
-    this.#stopping.abort()
+    this.#stopped = true
+    this.#wake?.()
     await Promise.all(this.#jobs)
     await this.#writing.run(() => undefined)
   }
 
   #changed(): void {
     this.#dirty = true
-    if (this.#timer !== undefined || this.#stopping.signal.aborted) return
+    if (this.#timer !== undefined || this.#stopped) return
     this.#timer = this.#parts.clock.setTimer(WRITE_WITHIN_MS, () => {
       this.#timer = undefined
       this.#catchUp()
@@ -174,7 +177,7 @@ export class ManifestKeeper {
   /** Whoever stops need not wait for the turn, only for what has begun. */
   #inBackground(turn: Turn, job: () => Promise<void>): void {
     void turn.run(async () => {
-      if (this.#stopping.signal.aborted) return
+      if (this.#stopped) return
       const running = job().catch(this.#parts.failed)
       this.#jobs.add(running)
       await running
@@ -184,7 +187,7 @@ export class ManifestKeeper {
 
   async #readAll(): Promise<void> {
     for (const baseOffset of this.#unread) {
-      if (this.#stopping.signal.aborted) break
+      if (this.#stopped) break
       await this.#read(baseOffset, this.#givingWay())
     }
     this.#isReading = false
@@ -199,7 +202,7 @@ export class ManifestKeeper {
     try {
       found = await digestOf(fs, path, { epochAt: offset => state.epochs.epochAt(offset), spend })
     } catch (error) {
-      if (this.#stopping.signal.aborted && spend !== undefined) return
+      if (this.#stopped && spend !== undefined) return
       found = toLogError(error, 'read', path)
     }
     // Its file was cut, replaced or removed meanwhile.
@@ -211,15 +214,24 @@ export class ManifestKeeper {
   }
 
   #givingWay(): () => Promise<void> {
-    const { writeThread, clock } = this.#parts
-    const { signal } = this.#stopping
+    const { writeThread } = this.#parts
     let seen = writeThread.writes
     return async () => {
       const now = writeThread.writes
-      if (now !== seen) await rest(clock, REST_MS, signal)
+      if (now !== seen && !this.#stopped) await this.#rest()
       seen = now
-      if (signal.aborted) throw new LogError('ABORTED', 'the log is being closed')
+      if (this.#stopped) throw new LogError('ABORTED', 'the log is being closed')
     }
+  }
+
+  #rest(): Promise<void> {
+    return new Promise(resolve => {
+      const timer = this.#parts.clock.setTimer(REST_MS, resolve)
+      this.#wake = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
   }
 
   /** In the turn of writing. */
@@ -249,17 +261,4 @@ export class ManifestKeeper {
     await fs.syncDirectory(dir)
     this.#inFile = new Set()
   }
-}
-
-function rest(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise(resolve => {
-    const done = (): void => {
-      timer.cancel()
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = clock.setTimer(ms, done)
-    signal.addEventListener('abort', done)
-    if (signal.aborted) done()
-  })
 }

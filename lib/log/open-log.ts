@@ -16,6 +16,7 @@ import type { LogHolds } from './holds.ts'
 import { type LoadedLog, type LoadOptions, loadLog } from './loader.ts'
 import { type LogConfig, logConfig } from './log-config.ts'
 import { LogState } from './log-state.ts'
+import type { Manifest } from './manifest.ts'
 import { ManifestKeeper, ManifestLimits } from './manifest-keeper.ts'
 import type { PartitionLog } from './partition-log.ts'
 import { ProducerSnapshots } from './producer-snapshots.ts'
@@ -99,6 +100,8 @@ export interface LogParts extends SharedParts {
   readonly watermark: WatermarkKeeper | undefined
   /** `undefined` where nothing is written. */
   readonly manifest: ManifestKeeper | undefined
+  /** The manifest as it was found; of a log that is written, `manifest` knows better. */
+  readonly foundManifest: Manifest | undefined
   readonly holds: LogHolds
   readonly report: RecoveryReport
   /** See `LoadedLog.isFinal`. */
@@ -148,6 +151,7 @@ export async function openParts(options: OpenLogOptions): Promise<LogParts> {
     env,
     snapshots: new ProducerSnapshots(fs, dir, { permissions: filePermissions, owner }),
     watermark: watermark && new WatermarkKeeper(watermark, clock, publisherOfErrors(topic, partition)),
+    foundManifest: loaded.manifest,
     manifest: watermark && manifestKeeper({ options, shared, loaded, state, filePermissions }),
     holds,
     report,

@@ -8,7 +8,7 @@ import type { LogCondition } from '../log/log-state.ts'
 import type { RecoveryReport } from '../log/recovery-report.ts'
 import type { Clock } from '../util/clock.ts'
 import type { LogError } from '../util/errors.ts'
-import type { UpkeepOptions, UpkeepStatus } from './upkeep-types.ts'
+import type { DamagedSegment, UpkeepOptions, UpkeepStatus } from './upkeep-types.ts'
 
 export interface StoreOptions {
   /**
@@ -97,8 +97,20 @@ export interface PartitionDescription {
   readonly segments: number
   readonly bytes: number
   readonly leaderEpoch: number
+  readonly verification: VerificationDescription
   /** Of a compacted topic whose settings are known. */
   readonly compaction?: CompactionDescription
+}
+
+/** How many of a log's sealed segments were verified, and what was found in them. */
+export interface VerificationDescription {
+  readonly sealedSegments: number
+  /** Found sound at some time, in this process or in one before. */
+  readonly verifiedSegments: number
+  /** When the one was verified that was verified longest ago, ms since 1970; `null` if none was. */
+  readonly oldestMs: number | null
+  /** Found by this process. */
+  readonly damage: readonly DamagedSegment[]
 }
 
 /** How far a log is cleaned, and why it is not cleaned further. */

@@ -21,6 +21,43 @@ export interface UpkeepOptions {
   readonly cleanerBytesPerSecond?: number | undefined
   /** False: logs are cleaned on the calling thread. A worker thread by default, on the machine's file system. */
   readonly cleanerThread?: boolean | undefined
+  /**
+   * What the scrubber reads to verify sealed segments of open logs; 4 MiB by default, 0: it does not run. A segment
+   * counts for at least 1 MiB, and while anything is appended it reads at most 10 MiB a second.
+   */
+  readonly scrubBytesPerSecond?: number | undefined
+  /** A segment is verified again after so long; 7 days by default. */
+  readonly scrubEveryMs?: number | undefined
+}
+
+/** A sealed segment in which the scrubber found damage. Nothing was changed; the log is read on elsewhere. */
+export interface DamagedSegment {
+  readonly topic: string
+  readonly partition: number
+  /** Its base offset. */
+  readonly segment: number
+  readonly file: string | undefined
+  /** Where in the file, byte; 0 where only the digest of the whole file tells. */
+  readonly position: number | undefined
+  /** Records that are concerned; exclusive at the end. */
+  readonly fromOffset: number | undefined
+  readonly toOffset: number | undefined
+  /** Wall clock, ms. */
+  readonly foundAt: number
+  readonly error: { readonly code: string; readonly message: string }
+}
+
+/** Of the scrubber, since the store was opened. */
+export interface ScrubStatus {
+  /** 0: it does not run. */
+  readonly bytesPerSecond: number
+  readonly verifying: { readonly topic: string; readonly partition: number; readonly segment: number } | undefined
+  /** Found sound. */
+  readonly verifiedSegments: number
+  readonly verifiedBytes: number
+  readonly damagedSegments: number
+  /** The first 100 of them. */
+  readonly damage: readonly DamagedSegment[]
 }
 
 export interface CompactOptions extends CleanOptions {
@@ -97,4 +134,6 @@ export interface UpkeepStatus {
   readonly reclaimedBytes: number
   /** Compaction or retention that stopped, and why. Empty when all goes well. */
   readonly setbacks: readonly UpkeepSetback[]
+  /** Verification of sealed segments, and what it found. */
+  readonly scrub: ScrubStatus
 }

@@ -28,10 +28,11 @@ import { eraseKey } from './erasure.ts'
 import { type CleaningReport, type CleanOptions, DEFAULT_MAP_BYTES, LogCleaner } from './log-cleaner.ts'
 import type { LogSlot, LogTable } from './log-table.ts'
 import { type RetainableLog, type RetainOptions, type RetainReport, retainableLogs, retainLogs } from './retain.ts'
+import { Scrubber } from './scrubber.ts'
 import { type Setback, Setbacks } from './setbacks.ts'
 import { storeError } from './storage-errors.ts'
 import type { Topics } from './topics.ts'
-import type { CompactionDescription } from './types.ts'
+import type { CompactionDescription, VerificationDescription } from './types.ts'
 import type {
   CompactedPartition,
   CompactOptions,
@@ -68,6 +69,7 @@ export class Upkeep {
   readonly #host: CleanerHost
   readonly #cleaner: LogCleaner
   readonly #guard: ClockGuard
+  readonly #scrubber: Scrubber
   readonly #compactionSetbacks: Setbacks<LogSlot>
   readonly #retentionSetbacks: Setbacks<LogSlot>
   /** What is asked for and what happens by itself, one after the other. */
@@ -91,6 +93,7 @@ export class Upkeep {
     this.#host = inWorker ? new WorkerHost({ bytesPerSecond }) : new InlineHost({ ...shared, bytesPerSecond })
     this.#breath = new Breath(shared.clock)
     this.#guard = new ClockGuard(shared.clock)
+    this.#scrubber = new Scrubber(table, shared, options)
     this.#compactionSetbacks = new Setbacks(shared.clock)
     this.#retentionSetbacks = new Setbacks(shared.clock)
     this.#retentionDueAt = shared.clock.monotonic() + (options.firstRetentionMs ?? FIRST_RETENTION_MS)
@@ -101,10 +104,17 @@ export class Upkeep {
 
   /** Begins to look, and looks again and again until `stop`. */
   start(): void {
-    const { options, shared } = this.#parts
+    const { options } = this.#parts
     if (options.background === false || this.#stopping.signal.aborted) return
+    this.#scrubber.start(options.lookEveryMs ?? LOOK_EVERY_MS)
+    this.#lookLater()
+  }
+
+  #lookLater(): void {
+    const { options, shared } = this.#parts
+    if (this.#stopping.signal.aborted) return
     this.#timer = shared.clock.setTimer(options.lookEveryMs ?? LOOK_EVERY_MS, () => {
-      void this.#turn.run(() => this.#look()).then(() => this.start())
+      void this.#turn.run(() => this.#look()).then(() => this.#lookLater())
     })
   }
 
@@ -114,6 +124,7 @@ export class Upkeep {
     this.#stopping.abort()
     // Who is paused would never come to the end.
     this.#host.resume()
+    await this.#scrubber.stop()
     await this.#turn.run(() => undefined)
   }
 
@@ -121,11 +132,13 @@ export class Upkeep {
   pause(): void {
     this.#isPaused = true
     this.#host.pause()
+    this.#scrubber.pause()
   }
 
   resume(): void {
     this.#isPaused = false
     this.#host.resume()
+    this.#scrubber.resume()
   }
 
   /** See `Store.acknowledgeClock`. */
@@ -159,8 +172,22 @@ export class Upkeep {
     })
   }
 
-  /** How far a compacted log is cleaned; nothing of any other. */
-  async describe(slot: LogSlot): Promise<{ compaction?: CompactionDescription }> {
+  /** How far a log is verified, and a compacted one cleaned. */
+  async describe(
+    slot: LogSlot
+  ): Promise<{ verification: VerificationDescription; compaction?: CompactionDescription }> {
+    const sealed = (await this.#open(slot)).maintenance.sealedSegments()
+    const times = sealed.flatMap(({ verifiedMs }) => verifiedMs ?? [])
+    const verification = {
+      sealedSegments: sealed.length,
+      verifiedSegments: times.length,
+      oldestMs: times.length === 0 ? null : times.reduce((least, ms) => Math.min(least, ms)),
+      damage: this.#scrubber.damageOf(slot)
+    }
+    return { verification, ...(await this.#describeCompaction(slot)) }
+  }
+
+  async #describeCompaction(slot: LogSlot): Promise<{ compaction?: CompactionDescription }> {
     const settings = this.#settings(slot.folder.topic)
     if (settings === undefined || !isCompacted(settings)) return {}
     const { firstDirtyOffset, firstUncleanableOffset, dirtyRatio, due, reason, overdueMs } = await this.#cleaner.judge(
@@ -188,6 +215,7 @@ export class Upkeep {
       clockJumpMs: this.#clockJumpMs,
       reclaimableBytes: open.reduce((sum, { reclaimableBytes }) => sum + reclaimableBytes, 0),
       reclaimedBytes: open.reduce((sum, { reclaimedBytes }) => sum + reclaimedBytes, 0),
+      scrub: this.#scrubber.status(),
       setbacks: [...this.#parts.table.slots()].flatMap(slot => [
         ...this.#told(slot, 'compaction', this.#compactionSetbacks.of(slot)),
         ...this.#told(slot, 'retention', this.#retentionSetbacks.of(slot))
