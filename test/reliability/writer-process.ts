@@ -33,6 +33,8 @@ export interface StartOptions {
   /** A command that starts the writer: its last words are node and its arguments. */
   readonly through?: (command: readonly string[]) => readonly string[]
   readonly nodeArgs?: readonly string[]
+  /** Descriptor of a file that the lines go to instead; nothing is heard then. */
+  readonly output?: number
 }
 
 export function writerCommand(options: WriterOptions, nodeArgs: readonly string[] = []): string[] {
@@ -41,21 +43,16 @@ export function writerCommand(options: WriterOptions, nodeArgs: readonly string[
 
 /** @param hear - is given every whole line, in order, as soon as it is there. */
 export function startWriter(options: WriterOptions, hear: (line: Line) => void, start: StartOptions = {}): Writer {
-  const { env = {}, through = command => command, nodeArgs = [] } = start
+  const { env = {}, through = command => command, nodeArgs = [], output } = start
   // The test runner's own hooks are not for it: they would make it slow.
   const { NODE_OPTIONS: _, ...inherited } = process.env
   const [command = '', ...args] = through(writerCommand(options, nodeArgs))
-  const child = spawn(command, args, { env: { ...inherited, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(command, args, { env: { ...inherited, ...env }, stdio: ['ignore', output ?? 'pipe', 'pipe'] })
   let errors = ''
-  child.stderr.on('data', chunk => {
+  child.stderr?.on('data', chunk => {
     errors += String(chunk)
   })
-  const lines = createInterface({ input: child.stdout })
-  lines.on('line', text => {
-    const line = parseLine(text)
-    if (line !== undefined) hear(line)
-  })
-  const heard = new Promise<void>(resolve => lines.once('close', resolve))
+  const heard = child.stdout === null ? undefined : hearLines(child.stdout, hear)
   const closed = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (code, signal) => resolve({ code, signal }))
@@ -66,4 +63,14 @@ export function startWriter(options: WriterOptions, hear: (line: Line) => void, 
     return { ...how, errors }
   })()
   return { child, ended }
+}
+
+/** Resolves at the end of what there is to hear. */
+function hearLines(input: NodeJS.ReadableStream, hear: (line: Line) => void): Promise<void> {
+  const lines = createInterface({ input })
+  lines.on('line', text => {
+    const line = parseLine(text)
+    if (line !== undefined) hear(line)
+  })
+  return new Promise(resolve => lines.once('close', resolve))
 }

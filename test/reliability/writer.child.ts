@@ -268,7 +268,18 @@ async function work(store: Store, actors: readonly Actor[]): Promise<void> {
   await maintenance
 }
 
+/** With nobody to hear it there is nothing to go on for: a reader that was killed cannot end it. */
+function endWithReader(): void {
+  const reader = process.ppid
+  setInterval(() => {
+    if (process.ppid !== reader) process.exit(3)
+  }, 100).unref()
+}
+
 function tellUsage(): void {
+  // Under `node --expose-gc`: what could be collected is no growth.
+  const { gc } = globalThis as { gc?: () => void }
+  gc?.()
   const { rss, heapUsed, external } = process.memoryUsage()
   const files = readdirSync('/proc/self/fd').length
   print({ usage: { rss, heap: heapUsed, outside: external, files } })
@@ -282,6 +293,7 @@ async function main(): Promise<void> {
     const producer = rules.does.producer === undefined ? undefined : (resumed ?? fresh)
     return { name, rules, producer, retries: before?.retries ?? [] }
   })
+  endWithReader()
   if (options.usageEveryMs > 0) setInterval(tellUsage, options.usageEveryMs).unref()
   for (;;) {
     const store = await attempt('open', openStore)
