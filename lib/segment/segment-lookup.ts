@@ -122,11 +122,15 @@ export class SegmentLookup {
     return (this.#builder as IndexBuilder).times
   }
 
-  /** See `Segment.offsetBeforeTimestamp`. */
+  /**
+   * See `Segment.offsetBeforeTimestamp`. An entry of the very time is passed over: that its batch is the first of it
+   * cannot be seen from the batch.
+   */
   async offsetBefore(timestamp: Timestamp): Promise<number> {
+    const earlier = typeof timestamp === 'bigint' ? timestamp - 1n : timestamp - 1
     for (;;) {
-      const times = await this.timesNear(timestamp)
-      const count = times.countAtOrBelow(timestamp)
+      const times = await this.timesNear(earlier)
+      const count = times.countAtOrBelow(earlier)
       if (count === 0) return this.#baseOffset
       const entry = { timestamp: times.timestampAt(count - 1), offset: times.offsetAt(count - 1) }
       if (await this.#isTrue(entry)) return entry.offset
