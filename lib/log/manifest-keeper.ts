@@ -8,9 +8,9 @@
  * point leaves a file that is right.
  *
  * Nothing here is on the way of an append or of a roll. A second after the last sealing the new segments are read once,
- * which gives their digests, and the file is replaced. While anything is appended that reading goes at 10 MiB/s, one
- * segment at a time for all logs that share parts, so that it takes about a hundredth of the thread; else as fast as
- * the thread turns. What is still to be read when the log closes gets its digest from the scrubber, save for 16 MiB.
+ * which gives their digests, and the file is replaced. While anything is appended that reading goes at 4 MiB/s, one
+ * segment at a time for all logs that share parts: a MiB takes about a millisecond of the thread. Else it goes as fast
+ * as it can. What is still to be read when the log closes gets its digest from the scrubber, save for 16 MiB.
  */
 import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
@@ -29,7 +29,7 @@ import type { WriteThread } from './write-thread.ts'
 
 const WRITE_WITHIN_MS = 1_000
 /** Between two pieces of 512 KiB, while anything is appended. */
-const REST_MS = 50
+const REST_MS = 125
 /** What closing may read: about 10 ms. */
 const AT_CLOSING_BYTES = 16 * MiB
 
