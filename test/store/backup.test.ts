@@ -2,7 +2,10 @@ import { cp, mkdir, readdir, readFile, stat, truncate, writeFile } from 'node:fs
 import { join } from 'node:path'
 import t from 'tap'
 import { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
+import { readManifest } from '../../lib/log/manifest.ts'
 import { Store } from '../../lib/store/store.ts'
+import { numbered } from '../helpers/logs.ts'
+import { manifestWith, untruths } from '../helpers/manifests.ts'
 import { ManualClock } from '../helpers/manual-clock.ts'
 import { tempDir } from '../helpers/paths.ts'
 import { brokersDirectory, photograph, values } from './helpers.ts'
@@ -233,5 +236,26 @@ t.test('segments that are just being exchanged for compacted ones are in the cop
   await store.close()
   const copy = await Store.open('/copy', options)
   t.same(await values(await copy.openLog('orders', 0)), ['v9', 'v10', 'v11'])
+  await copy.close()
+})
+
+t.test('the manifest of a copy names the sealed segments whose digests are known, and is true', async t => {
+  const clock = new ManualClock()
+  const fs = new MemoryFileSystem()
+  const store = await Store.open('/data', { fs, clock, upkeep: { background: false } })
+  await store.createTopic('orders')
+  const log = await store.openLog('orders', 0)
+  for (let i = 0; i < 3; i += 1) {
+    await log.append(numbered(5, 5 * i))
+    await log.roll()
+    if (i < 2) await manifestWith(fs, '/data/orders-0', clock, i + 1)
+  }
+  await store.backup('/copy')
+  const copied = await readManifest(fs, '/copy/orders-0')
+  t.match(copied?.sealed, [{ baseOffset: 0, state: 'sealed', digest: { batches: 1 } }, { baseOffset: 5 }])
+  t.same(await untruths(fs, '/copy/orders-0', 0), [])
+  await store.close()
+  const copy = await Store.open('/copy', { fs, clock, upkeep: { background: false } })
+  t.equal((await copy.openLog('orders', 0)).logEndOffset, 15)
   await copy.close()
 })
