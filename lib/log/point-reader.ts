@@ -149,7 +149,9 @@ function soundBatch(bytes: Buffer, offset: number, expected: number | undefined)
     if (scanBatch(bytes, at, bytes.length).kind !== 'batch' || bytes[at + MAGIC_AT] !== CURRENT_MAGIC) return undefined
     const batch = new BatchView(bytes, at)
     if (at === 0 && expected !== undefined && batch.lastOffset !== expected) return undefined
-    if (batch.lastOffset >= offset) return batch.isSound() ? batch : undefined
+    // Where a gap seems to be, one of those before may be damaged: the careful way finds out.
+    if (batch.lastOffset >= offset)
+      return batch.isSound() && (at === 0 || batch.baseOffset <= offset) ? batch : undefined
     at = batch.end
   }
 }

@@ -229,14 +229,19 @@ export class Reader {
   ): Slice {
     let at = 0
     let start = -1
+    let skipped = -1
     let firstOffset = 0
     let nextOffset = 0
     let wrong: string | undefined
+    // Batches below the offset are passed over unchecked. If none has the offset, the last of them may have had it;
+    // that is looked into even where the caller checks the others, for it never sees this one.
+    const isHidden = (): boolean =>
+      start < 0 && skipped >= 0 && !this.#batchAt(segment, bytes, skipped, position).isSound()
     while (at < bytes.length) {
       const scan = scanBatch(bytes, at, bytes.length)
       if (scan.kind === 'corrupt') wrong = scan.reason
       if (scan.kind !== 'batch') {
-        if (start >= 0 || scan.kind !== 'incomplete') break
+        if (start >= 0 || scan.kind !== 'incomplete' || isHidden()) break
         return { needFrom: position + at, needTo: position + at + scan.need }
       }
       const batch = this.#batchAt(segment, bytes, at, position)
@@ -244,7 +249,7 @@ export class Reader {
       if (at === 0 && expected !== undefined && lastOffset !== expected)
         wrong = 'it is not the one that the index names'
       else if (lastOffset >= offset) {
-        if (baseOffset >= bound) break
+        if (baseOffset >= bound || (start < 0 && baseOffset > offset && isHidden())) break
         if (start >= 0 && at + batch.size - start > maxBytes) break
         if (start >= 0 && baseOffset < nextOffset) wrong = `base offset ${baseOffset} after ${nextOffset - 1}`
         else if (checkCrc && !batch.isSound()) wrong = 'its CRC does not match'
@@ -256,7 +261,7 @@ export class Reader {
           firstOffset = baseOffset
         }
         nextOffset = lastOffset + 1
-      }
+      } else skipped = at
       at = batch.end
     }
     // What is sound in front of damage is given out first; who goes on reading then meets the damage.
@@ -266,6 +271,7 @@ export class Reader {
         needFrom: 0
       }
     if (wrong !== undefined) throw this.#corrupt(segment, position + at, wrong, offset)
+    if (isHidden()) throw this.#corrupt(segment, position + skipped, 'its CRC does not match', offset)
     const isEnd = at < bytes.length || position + at >= segment.size
     return isEnd ? { needFrom: 0 } : { needFrom: position + at, needTo: position + at + 1 }
   }
