@@ -80,11 +80,13 @@ export class Actions {
     const offset = bases[Math.floor(at * bases.length)]
     if (offset === undefined) return
     history.cutAsked(offset)
-    await this.#life.attempt(`truncate ${history.name} to ${offset}`, async () => {
+    const isCut = await this.#life.attempt(`truncate ${history.name} to ${offset}`, async () => {
       await log.truncateTo(offset)
-      if (log.logEndOffset !== offset) throw new Violation(`cut at ${offset}, the log ends at ${log.logEndOffset}`)
-      history.cutDone(offset)
+      return true
     })
+    if (isCut === undefined) return
+    if (log.logEndOffset !== offset) throw new Violation(`cut at ${offset}, the log ends at ${log.logEndOffset}`)
+    history.cutDone(offset)
   }
 
   async deleteRecords({ at }: Of<'delete'>, history: History): Promise<void> {
@@ -165,7 +167,7 @@ export class Actions {
     let { cuts } = history
     try {
       for await (const { offset, headers, value } of log.records({ follow: true, signal })) {
-        if (signal.aborted) return
+        if (signal.aborted || this.#life.disk.isDead) return
         const [id, index] = String(headers[0]?.[1]).split('.').map(Number) as [number, number]
         const attempt = history.attempts.get(id)
         if (attempt === undefined || (value?.toString() ?? null) !== attempt.records[index]?.value)
@@ -215,6 +217,8 @@ export class Actions {
     const what = `attempt ${attempt.id} ${attempt.kind} ${history.name}`
     try {
       const { baseOffset, level } = await send()
+      // The call that it waited for was under way when the process ended: nobody was told.
+      if (this.#life.disk.isDead) return
       this.#life.trace.add(`${what}: ${baseOffset} ${level}`)
       history.acknowledged(attempt, baseOffset, level)
       if (attempt.kind === 'end') history.decide()

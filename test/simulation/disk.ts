@@ -76,6 +76,8 @@ export class SimulatedDisk {
   /** Folders in which a sync failed and no watermark says so yet. */
   readonly #untold = new Set<string>()
   changes = 0
+  /** A fault struck, or the armed end came. */
+  wasReached = false
 
   constructor(fs: MemoryFileSystem, trace: Trace) {
     this.fs = fs
@@ -120,6 +122,7 @@ export class SimulatedDisk {
     if (changes) {
       this.changes += 1
       if (this.#untilDead !== undefined && --this.#untilDead < 0) {
+        this.wasReached = true
         this.die()
         this.#trace.add(`killed before ${nameOf(call)}`)
         throw failure('EIO', 'the process is gone')
@@ -132,6 +135,7 @@ export class SimulatedDisk {
       if (call.operation === 'datasync' && call.path.endsWith(WATERMARK_FILE)) this.#untold.delete(dirname(call.path))
       return undefined
     }
+    this.wasReached = true
     if (!fault.forever) this.#fault = undefined
     return this.#strike(fault.kind, call)
   }

@@ -74,7 +74,7 @@ export class Life {
   }
 
   refused(what: string, error: unknown, allowed: readonly string[] = []): void {
-    if (error instanceof Violation) throw error
+    if (error instanceof Violation || error instanceof Stopped) throw error
     if (!isLogError(error)) throw new Violation(`${what}: an error without a code: ${(error as Error)?.stack}`)
     this.trace.add(`${what}: ${error.code}`)
     if (!this.mayFail && !allowed.includes(error.code))
@@ -84,7 +84,7 @@ export class Life {
   /** Remembers work that nobody waits for now. */
   later(work: Promise<unknown>): void {
     const done = work.catch(error => {
-      this.violation ??= error as Error
+      if (!(error instanceof Stopped)) this.violation ??= error as Error
     })
     this.#pending.add(done)
     void done.then(() => this.#pending.delete(done))
@@ -99,6 +99,7 @@ export class Life {
   /** Waits, and lets simulated time pass when nothing happens any more. What never settles is a failure. */
   async settled<T>(what: string, work: Promise<T>): Promise<T> {
     let state: 'waiting' | 'done' = 'waiting'
+    const begun = performance.now()
     const done = (): void => {
       state = 'done'
     }
@@ -110,9 +111,12 @@ export class Life {
         if (this.disk.isDead) throw new Stopped(what)
         this.clock.advance(turns < 2000 ? 10 : 1000)
       }
-      if (turns > 6000) throw new Violation(`${what} never settles`)
+      if (turns > 6000 && performance.now() - begun > 10_000) throw new Violation(`${what} never settles`)
     }
-    return work
+    const result = await work
+    // What was under way when the process ended may still end here; nobody was told.
+    if (this.disk.isDead) throw new Stopped(what)
+    return result
   }
 
   async advance(ms: number): Promise<void> {

@@ -11,7 +11,7 @@ const isFirstOnly = process.argv.includes('--first')
 const until = performance.now() + seconds * 1000
 const sums = { seeds: 0, schedules: 0, crashesInRecovery: 0, changes: 0 }
 const failures: string[] = []
-let failedSeed: number | undefined
+let failedAt: number | undefined
 process.on('unhandledRejection', error => failures.push(`unhandled rejection: ${(error as Error)?.stack}`))
 const wanted = isFirstOnly ? 1 : 3
 for (let seed = first; seed < first + most && performance.now() < until && failures.length < wanted; seed += 1) {
@@ -22,7 +22,7 @@ for (let seed = first; seed < first + most && performance.now() < until && failu
   sums.crashesInRecovery += result.crashesInRecovery
   sums.changes += result.changes
   if (result.failure !== undefined) failures.push(isFirstOnly ? result.failure.message : await report(schedule, result))
-  if (failures.length > 0) failedSeed ??= seed
+  if (failures.length > 0) failedAt ??= seed
 }
-process.stdout.write(`${JSON.stringify({ ...sums, failedSeed, failures })}\n`)
+process.stdout.write(`${JSON.stringify({ ...sums, failedAt, failures })}\n`)
 if (failures.length > 0) process.exitCode = 1

@@ -17,6 +17,7 @@ import { anyhow, type CrashOutcome, DROP_ALL, KEEP_ALL, KILL, ZEROS } from './ou
 import { Random, seedBelow } from './random.ts'
 import { checkReport, durableUpTo, logSizes } from './report-check.ts'
 import { GUEST, type Operation, type Schedule, type SimulatedTopic } from './schedule.ts'
+import { warmUp } from './warm-up.ts'
 
 export interface SimulationResult {
   /** What was wrong; `undefined`: nothing. */
@@ -30,24 +31,34 @@ export interface SimulationResult {
   readonly crashesInRecovery: number
   /** Calls that changed a disk. */
   readonly changes: number
+  /** The end or the fault that was armed last came. */
+  readonly wasReached: boolean
 }
 
 export interface SimulationOptions {
   /** Numbers of the operations to carry out; all by default. */
   readonly path?: readonly number[] | undefined
   readonly keepsLines?: boolean
+  /** The first crash is the end. */
+  readonly endsAtCrash?: boolean
+  /** Of each crash; by default a kill, four extremes, and five by the seed. */
+  readonly outcomes?: readonly CrashOutcome[] | undefined
 }
 
 const RANDOM_OUTCOMES = 5
 const WALL = 1_700_000_000_000
 
 export async function simulate(schedule: Schedule, options: SimulationOptions = {}): Promise<SimulationResult> {
+  await warmUp()
   return new Simulation(schedule, options).run()
 }
 
 class Simulation {
   readonly #schedule: Schedule
   readonly #path: ReadonlySet<number> | undefined
+  readonly #options: SimulationOptions
+  #isOver = false
+  #wasReached = false
   readonly #trace: Trace
   #life = undefined as unknown as Life
   #actions = undefined as unknown as Actions
@@ -60,8 +71,10 @@ class Simulation {
   /** Of `alter`: values that the setting may have. */
   #segmentMs: ReadonlySet<string | undefined> = new Set([undefined])
 
-  constructor(schedule: Schedule, { path, keepsLines = false }: SimulationOptions) {
+  constructor(schedule: Schedule, options: SimulationOptions) {
+    const { path, keepsLines = false } = options
     this.#schedule = schedule
+    this.#options = options
     this.#path = path && new Set(path)
     this.#trace = new Trace(keepsLines)
   }
@@ -75,10 +88,11 @@ class Simulation {
         this.#where = `operation ${number}, ${JSON.stringify(operation)}`
         this.#trace.add(this.#where)
         await this.#step(operation, number)
+        if (this.#isOver) break
       }
       const end = this.#schedule.operations.length
       this.#where = 'the last crash'
-      await this.#crash(end)
+      if (!this.#isOver) await this.#crash(end)
       this.#where = 'the last close'
       await this.#reopen()
       await this.#life.store.close()
@@ -94,7 +108,8 @@ class Simulation {
       lines: this.#trace.lines ?? [],
       schedules: this.#schedules,
       crashesInRecovery: this.#crashesInRecovery,
-      changes: this.#changes
+      changes: this.#changes,
+      wasReached: this.#wasReached
     }
   }
 
@@ -230,6 +245,7 @@ class Simulation {
     if (life.disk.isDead) throw new Stopped('close')
     life.endFollowers()
     const isClean = closed === true && !life.hadFault
+    this.#wasReached ||= life.disk.wasReached
     const left = life.disk.die()
     const { hasFailedSync, hasLied } = life.disk
     const least: AckLevel = isClean ? 'accepted' : hasFailedSync ? 'synced' : 'written'
@@ -239,14 +255,17 @@ class Simulation {
   /** The life is over: every outcome is tried, and one is gone on with. */
   async #crash(number: number): Promise<void> {
     const life = this.#life
+    this.#wasReached ||= life.disk.wasReached
+    if (!life.disk.isDead) life.sample()
     life.disk.die()
-    life.sample()
     life.endFollowers()
     this.#changes += life.disk.changes
     const seed = seedBelow(this.#schedule.seed, number)
     const random = new Random(seed)
-    const outcomes = [KILL, DROP_ALL, KEEP_ALL, ZEROS]
-    for (let n = 0; n < RANDOM_OUTCOMES; n += 1) outcomes.push(anyhow(seedBelow(seed, n)))
+    const outcomes = [...(this.#options.outcomes ?? [KILL, DROP_ALL, KEEP_ALL, ZEROS])]
+    const more = this.#options.outcomes === undefined ? RANDOM_OUTCOMES : 0
+    for (let n = 0; n < more; n += 1) outcomes.push(anyhow(seedBelow(seed, n)))
+    this.#isOver = this.#options.endsAtCrash === true
     const chosen = random.below(outcomes.length)
     const where = this.#where
     const { histories, disk } = life
