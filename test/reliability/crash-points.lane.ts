@@ -89,7 +89,8 @@ t.test('a process that ends at any call takes nothing with it that it had acknow
   t.comment(JSON.stringify({ points, ...counts }))
   t.same(wrong, [])
   t.equal(points, LAST + 1 - FIRST, 'every one of the processes came to its call')
-  t.ok(counts['held']! > points, 'there was something to lose')
+  // The first ends of a store come before it has any record.
+  if (points > CHAIN) t.ok(counts['held']! > points, 'there was something to lose')
   writeFigures({
     lane: 'crash-points',
     seconds: Math.round((performance.now() - begun) / 1000),
