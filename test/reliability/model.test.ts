@@ -88,6 +88,18 @@ t.test('an append that is tried again is there once, and told to be a duplicate'
   t.throws(() => model.tell({ acked: 1, at: 2, level: 'synced', duplicate: false }), /was at 1, and is appended again/)
 })
 
+t.test('a sequence of unknown fate is tried again by its own append, or its epoch is over', async t => {
+  const model = new LogModel('events', EVENTS)
+  const send = (sent: number): void => {
+    const producer = { id: 1, epoch: 4, sequence: sent, transactional: false }
+    model.tell({ sent, log: 'events', records: [[null, `v${sent}`]], producer })
+  }
+  for (const sent of [0, 1, 2]) send(sent)
+  t.match(model.resume(), { epoch: 4, nextSequence: 3, retries: [{ sent: 0 }, { sent: 1 }, { sent: 2 }] })
+  send(3)
+  t.match(model.resume(), { epoch: 5, nextSequence: 0, retries: [] })
+})
+
 t.test('of a compacted log, a record goes only if a later one of its key is there', async t => {
   const model = new LogModel('table', TOPICS['table']!)
   const send = (sent: number, key: string, at: number): void => {

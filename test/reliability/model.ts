@@ -268,7 +268,10 @@ export class LogModel {
     if (last === undefined) return undefined
     const ofEpoch = own.filter(({ line }) => line.producer!.epoch === last.epoch && line.marker === undefined)
     const acked = ofEpoch.filter(({ level }) => level !== undefined).slice(-2)
-    const unknown = ofEpoch.filter(({ level }) => level === undefined).slice(0, REMEMBERED - 2)
+    const unknown = ofEpoch.filter(({ level }) => level === undefined)
+    // A sequence that may be taken is not given to another batch: it would be answered as a duplicate.
+    if (unknown.length > REMEMBERED - 2)
+      return { log: this.name, id: last.id, epoch: last.epoch + 1, nextSequence: 0, retries: [] }
     const retries = [...acked, ...unknown].map(({ line }) => line)
     const end = retries.at(-1)
     const nextSequence = end === undefined ? 0 : end.producer!.sequence + end.records.length
