@@ -6,6 +6,7 @@ export type { AppendResult } from './log/acknowledgement.ts'
 export { ArenaPool } from './log/arena.ts'
 export type { EraseOptions, EraseReceipt, ErasureProof } from './log/erase-types.ts'
 export type { Hold, HoldOptions } from './log/holds.ts'
+export type { Hole } from './log/holes.ts'
 export type { LatestOptions, LatestRecords } from './log/latest-records.ts'
 export type { FollowOptions, ViewKey } from './log/latest-table.ts'
 export type { LatestView, ViewCondition, ViewEntry } from './log/latest-view.ts'
@@ -63,4 +64,12 @@ export { type ErrorCode, type ErrorDetails, isLogError, LogError } from './util/
 export { partitionForKey } from './util/murmur2.ts'
 export { GiB, KiB, MiB } from './util/sizes.ts'
 export type { Finding, FindingCode, Severity, VerifiedPartition } from './verify/findings.ts'
+export {
+  planRepairs,
+  type Remedy,
+  type RemedyPlan,
+  type RepairOptions,
+  type RepairReport,
+  repairDirectory
+} from './verify/repair.ts'
 export { type VerifyOptions, type VerifyReport, verifyDirectory } from './verify/verify.ts'

@@ -11,6 +11,7 @@ import { parseCheckpoint } from '../lib/fs/checkpoint-file.ts'
 import { MemoryFileSystem } from '../lib/fs/memory-file-system.ts'
 import { readWholeFile } from '../lib/fs/replace-file.ts'
 import { formatHolds, parseHolds } from '../lib/log/holds-file.ts'
+import { formatHoles, parseHoles } from '../lib/log/holes.ts'
 import { formatManifest, parseManifest } from '../lib/log/manifest.ts'
 import { parseProducerSnapshot } from '../lib/log/producer-snapshot.ts'
 import { Quarantine } from '../lib/log/quarantine.ts'
@@ -217,6 +218,9 @@ t.test('the text files of the page are read, and written again they are the same
   const { bytes, scan, digest } = await digestOfFile(fs, '/00000000000000000000.log')
   const { nextOffset } = scan
   t.match(manifest.sealed, [{ baseOffset: 0, bytes, nextOffset, digest }], 'the digest is that of the log on the page')
+  const holes = parseHoles(dump('heartwood-holes'))
+  t.same(formatHoles(holes), dump('heartwood-holes'))
+  t.match(holes, [{ fromOffset: 217, toOffset: 434, markedMs: T0 }])
   const holds = parseHolds(dump('heartwood-holds'))
   t.same(formatHolds(holds), dump('heartwood-holds'))
   t.match(holds, [

@@ -6,6 +6,7 @@ const ADVICE: Partial<Readonly<Record<ErrorCode, string>>> = {
   UNKNOWN_TOPIC_OR_PARTITION: '"heartwood topics list" shows what is there',
   TOPIC_ALREADY_EXISTS: 'Choose another name, or change it with "heartwood topics alter"',
   CORRUPT_LOG: '"heartwood dump" shows the file, damage included',
+  DATA_LOSS: 'With --offset, reading goes on behind the hole',
   CORRUPT_FILE: '"heartwood dump" shows the file, damage included',
   CORRUPT_MESSAGE: '"heartwood dump" shows the file, damage included',
   RECORD_BATCH_TOO_LARGE: 'Split the record, or raise max.message.bytes with "heartwood topics alter"',

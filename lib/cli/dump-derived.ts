@@ -3,6 +3,7 @@ import { isUtf8 } from 'node:buffer'
 import { parseCheckpoint } from '../fs/checkpoint-file.ts'
 import type { FileHandle } from '../fs/file-system.ts'
 import { HOLDS_FILE, parseHolds } from '../log/holds-file.ts'
+import { HOLES_FILE, parseHoles } from '../log/holes.ts'
 import { MANIFEST_FILE, parseManifest } from '../log/manifest.ts'
 import { parseSlot, SLOT_BYTES, WATERMARK_FILE } from '../log/watermark-file.ts'
 import { parseTopicsFile, TOPICS_FILE } from '../store/topics-file.ts'
@@ -89,6 +90,9 @@ function parsed(name: string, bytes: Buffer): [string, Record<string, unknown>][
       { ...segment, batches: digest?.batches ?? null, hash: digest?.hash ?? null, verifiedMs: verifiedMs ?? null }
     ])
     return [['manifest', of], ...lines]
+  }
+  if (name === HOLES_FILE) {
+    return parseHoles(bytes).map(hole => ['hole', { ...hole }])
   }
   if (name === HOLDS_FILE) {
     return parseHolds(bytes).map(({ name: hold, offset, movedMs, limitMs, limitBytes, brokenMs }) => [

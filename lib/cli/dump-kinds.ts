@@ -9,6 +9,6 @@ export const DUMP_KINDS = `Kinds of lines:
   preallocated                   zeros that an engine set aside behind the entries of an index
   leader-epoch, offset-checkpoint, line
                                  checkpoints and other text files
-  watermark-slot, topic, manifest, manifest-segment, hold, file
+  watermark-slot, topic, manifest, manifest-segment, hold, hole, file
                                  heartwood's own files, and what is not known
   damage                         bytes that cannot be read as anything of that, and why`

@@ -1,6 +1,6 @@
 /** `heartwood verify`: what is wrong in a data directory, and what is lost by it. */
 import type { Finding, VerifiedPartition } from '../verify/findings.ts'
-import { verifyDirectory } from '../verify/verify.ts'
+import { type VerifyReport, verifyDirectory } from '../verify/verify.ts'
 import type { Context } from './common.ts'
 
 export interface VerifyCommandOptions {
@@ -25,6 +25,11 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
     signal: context.terminal.interrupted,
     onPartition: partition => print(partition, context)
   })
+  return tellOutcome(report, context)
+}
+
+/** @returns the exit status. */
+export async function tellOutcome(report: VerifyReport, context: Context): Promise<number> {
   await context.out.flush()
   if (report.sound) return 0
   const corrupt = report.partitions.filter(({ findings }) => findings.some(({ severity }) => severity === 'corrupt'))
@@ -32,17 +37,17 @@ export async function verify(options: VerifyCommandOptions, context: Context): P
   const shown = names.slice(0, 5).join(', ')
   const more = names.length > 5 ? ` and ${names.length - 5} more` : ''
   context.say(
-    `heartwood: ${report.dir} is corrupt: ${shown}${more}. Stop writing there, and make a copy before anything is repaired.`
+    `heartwood: ${report.dir} is corrupt: ${shown}${more}. Stop writing there, copy the directory, and see what can be done with --repair plan.`
   )
   return 1
 }
 
-async function printLine(verified: VerifiedPartition, { out }: Context): Promise<void> {
+export async function printLine(verified: VerifiedPartition, { out }: Context): Promise<void> {
   const { partition, segments, batches, records, bytes, logStartOffset, logEndOffset, findings } = verified
   await out.json({ partition, segments, batches, records, bytes, logStartOffset, logEndOffset, findings })
 }
 
-async function printForPeople(verified: VerifiedPartition, { out }: Context): Promise<void> {
+export async function printForPeople(verified: VerifiedPartition, { out }: Context): Promise<void> {
   const { partition, findings } = verified
   await out.write(partition === null ? 'data directory\n' : `${partition}  ${summaryOf(verified)}\n`)
   for (const { severity, file, position, offset, code, message } of findings) {

@@ -26,6 +26,7 @@ import {
 } from '../segment/file-names.ts'
 import { LogError } from '../util/errors.ts'
 import { HOLDS_FILE } from './holds-file.ts'
+import { HOLES_FILE } from './holes.ts'
 import { LEADER_EPOCH_FILE } from './leader-epochs.ts'
 import { MANIFEST_FILE } from './manifest.ts'
 import { QUARANTINE_FOLDER } from './quarantine.ts'
@@ -43,7 +44,7 @@ const OWN_PREFIX = 'heartwood-'
 const TEMPORARY_SUFFIX = '.tmp'
 /** `replaceFile` works so. */
 const TEMPORARY_FILES: ReadonlySet<string> = new Set(
-  [LEADER_EPOCH_FILE, MANIFEST_FILE, HOLDS_FILE].map(name => name + TEMPORARY_SUFFIX)
+  [LEADER_EPOCH_FILE, MANIFEST_FILE, HOLDS_FILE, HOLES_FILE].map(name => name + TEMPORARY_SUFFIX)
 )
 const TEMPORARY_SUFFIXES = [...INDEX_SUFFIXES, SNAPSHOT_SUFFIX].map(suffix => suffix + TEMPORARY_SUFFIX)
 

@@ -4,6 +4,7 @@ import type { Segment, SegmentEnv } from '../segment/segment.ts'
 import type { Clock } from '../util/clock.ts'
 import type { LogError } from '../util/errors.ts'
 import type { LogHolds } from './holds.ts'
+import type { LogHoles } from './holes.ts'
 import type { LeaderEpochs } from './leader-epochs.ts'
 import type { LogConfig } from './log-config.ts'
 import type { Manifest } from './manifest.ts'
@@ -53,6 +54,7 @@ export interface LoadedLog {
   /** As it is in its file now; `undefined` if there is none. */
   readonly manifest: Manifest | undefined
   readonly holds: LogHolds
+  readonly holes: LogHoles
   readonly report: RecoveryReport
   /** The files are what closing leaves: as long as nothing changes, closing has nothing to write. */
   readonly isFinal: boolean

@@ -16,6 +16,7 @@ import { Segment } from '../segment/segment.ts'
 import { isLogError, LogError } from '../util/errors.ts'
 import { LogHolds } from './holds.ts'
 import { HOLDS_FILE } from './holds-file.ts'
+import { HOLES_FILE, type Hole, LogHoles, readHoles } from './holes.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import { type FolderListing, listFolder, tidyFolder } from './loader-files.ts'
 import { isPreallocatedIndex } from './loader-indexes.ts'
@@ -81,6 +82,7 @@ class Loader {
   /** Base offset of the first segment that was scanned. */
   #scannedFrom = 0
   #holds: LogHolds | undefined
+  #holes: LogHoles | undefined
   /** False while rebuilt indexes of closed segments are in memory only. */
   #indexesStored = true
 
@@ -164,11 +166,25 @@ class Loader {
     const listing = this.#readOnly ? await listFolder(fs, dir) : await tidyFolder({ fs, dir, report })
     const isThere = listing.names.has(HOLDS_FILE)
     this.#holds = await LogHolds.open(fs, dir, { isThere, readOnly: this.#readOnly, ...this.#replaceOptions })
+    this.#holes = new LogHoles(fs, dir, await this.#readHoles(listing), this.#replaceOptions)
     for (const name of listing.unknown) {
       report.note('UNKNOWN_FILE', `${name} is none of a log's files and was left alone.`, { name })
     }
     if (this.#readOnly) this.#assertReadable(listing)
     return listing
+  }
+
+  async #readHoles({ names }: FolderListing): Promise<readonly Hole[]> {
+    const { fs, dir } = this.#options
+    if (!names.has(HOLES_FILE)) return []
+    try {
+      return await readHoles(fs, dir)
+    } catch (error) {
+      if (this.#readOnly && isLogError(error, 'UNSUPPORTED_VERSION')) return []
+      if (!isLogError(error, 'CORRUPT_FILE')) throw error
+      this.#report.note('CORRUPT_FILE', `${error.message}: which records are lost is not known.`, error.details)
+      return []
+    }
   }
 
   /** What a `.swap` file replaces may be gone already: without changing names, nobody can read such a log. */
@@ -390,6 +406,9 @@ class Loader {
     const active = this.#segments.at(-1)?.baseOffset ?? logEndOffset
     const holds = this.#holds as LogHolds
     holds.cutTo(logEndOffset)
+    const holes = this.#holes as LogHoles
+    holes.fit(logStartOffset, logEndOffset)
+    if (!this.#readOnly) await holes.persist()
     const milliseconds = clock.monotonic() - this.#began
     const isBounded = this.#readOnly && watermark?.level === 'synced'
     const report = this.#report.finish({ logStartOffset, logEndOffset, milliseconds })
@@ -404,6 +423,7 @@ class Loader {
       watermark: this.#readOnly ? undefined : this.#watermarkFile,
       manifest: this.#manifest,
       holds,
+      holes,
       report,
       isFinal: state.hasSnapshot === true && !this.#readOnly && foundAsClosed(report),
       readableUpTo: corrupt === undefined ? logEndOffset : readableUpTo,

@@ -14,6 +14,7 @@
 import type { Segment } from '../segment/segment.ts'
 import { assert } from '../util/assert.ts'
 import { LogError } from '../util/errors.ts'
+import type { LogHoles } from './holes.ts'
 import type { LeaderEpochs } from './leader-epochs.ts'
 import { LogChanges } from './log-changes.ts'
 import type { LogConfig } from './log-config.ts'
@@ -57,6 +58,9 @@ export class LogState {
   isShedding = false
   /** Counts cuts of the log's end. */
   endCuts = 0
+
+  /** Ranges of offsets whose records are known to be lost. */
+  holes: LogHoles | undefined
 
   constructor(
     from: {

@@ -124,6 +124,7 @@ export async function openParts(options: OpenLogOptions): Promise<LogParts> {
   const toLoad = loadOptions(options, shared, env, config)
   const loaded = await loadLog(toLoad)
   const state = new LogState(loaded, config)
+  state.holes = loaded.holes
   current.state = state
   if (loaded.corrupt !== undefined) state.condition = 'corrupt'
   if (loaded.readableUpTo < loaded.logEndOffset) state.readableUpTo = loaded.readableUpTo

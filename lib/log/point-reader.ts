@@ -48,6 +48,7 @@ export class PointReader {
       this.#sinceYield += 1
       if (this.#sinceYield > GETS_WITHOUT_YIELD) return this.#getLater(offset, options)
       if (offset >= state.bound(isolation)) return NOTHING
+      state.holes?.assertNone(offset)
       const cursor = this.#find(offset)
       if (cursor === undefined) {
         this.#sinceYield = 0

@@ -90,10 +90,16 @@ export class Reader {
     const isolation = options.isolation ?? 'read_uncommitted'
     const highWatermark = state.highWatermark
     const lastStableOffset = state.lastStableOffset
-    const bound = Math.min(
+    let bound = Math.min(
       options.upTo ?? Number.POSITIVE_INFINITY,
       isolation === 'read_committed' ? lastStableOffset : highWatermark
     )
+    const hole = offset < bound ? state.holes?.next(offset) : undefined
+    if (hole !== undefined) {
+      state.holes?.assertNone(offset)
+      // What is before it is given out first; who goes on reading then meets it.
+      bound = Math.min(bound, hole.fromOffset)
+    }
     const { checkCrc = true, into, place } = options
     const mostHere = this.#mostHere(place)
     const maxBytes = Math.min(MAX_READ_BYTES, Math.max(1, options.maxBytes ?? DEFAULT_MAX_BYTES))

@@ -252,6 +252,7 @@ export class SegmentKeeper {
       state.logStartOffset = offset
       state.cuts += 1
       state.epochs.truncateFromStart(offset)
+      await this.#fitHoles()
     }
     if (state.epochs.dirty) await state.epochs.persist()
   }
@@ -325,8 +326,16 @@ export class SegmentKeeper {
     // The batch that held `offset` went as a whole: up to now what lies before `offset` could be read.
     state.changes.truncated(Math.min(offset, endOf(state.active)))
     state.advanced()
+    await this.#fitHoles()
     // Who waits for what comes behind the old end would pass over what takes the place of what went.
     state.readers.wakeAll()
+  }
+
+  /** What is appended from here on is no part of a hole. Durable when it resolves. */
+  async #fitHoles(): Promise<void> {
+    const { holes, logStartOffset, logEndOffset } = this.#parts.state
+    holes?.fit(logStartOffset, logEndOffset)
+    await holes?.persist()
   }
 
   /** Durable when it resolves. Nothing of the segment at `offset` need be there. */

@@ -6,6 +6,7 @@
  */
 import { BatchView } from '../record/batch-view.ts'
 import type { Segment } from '../segment/segment.ts'
+import type { LogHoles } from './holes.ts'
 import type { LogState } from './log-state.ts'
 import type { Reader } from './reader.ts'
 import type { Isolation, TimestampedOffset } from './types.ts'
@@ -33,7 +34,7 @@ export async function offsetForTimestamp(
     const exact = Number.isSafeInteger(least) ? least : wanted
     const from = Math.max(await segment.offsetBeforeTimestamp(exact), state.logStartOffset)
     const to = Math.min(bound, segments[i + 1]?.baseOffset ?? bound)
-    const found = await firstAtOrAfter(reader, { from, to, least: state.logStartOffset }, wanted)
+    const found = await firstAtOrAfter(reader, { from, to, least: state.logStartOffset, holes: state.holes }, wanted)
     if (found !== undefined) return found
   }
   return undefined
@@ -63,10 +64,10 @@ export async function offsetOfMaxTimestamp(state: LogState, reader: Reader): Pro
  */
 async function firstAtOrAfter(
   reader: Reader,
-  { from, to, least }: { from: number; to: number; least: number },
+  { from, to, least, holes }: { from: number; to: number; least: number; holes: LogHoles | undefined },
   wanted: bigint
 ): Promise<TimestampedOffset | undefined> {
-  let offset = from
+  let offset = holes?.pass(from) ?? from
   while (offset < to) {
     const result = await reader.read(offset, { upTo: to, maxBytes: LOOKUP_BYTES })
     if (result.baseOffset === undefined) return undefined
@@ -77,7 +78,7 @@ async function firstAtOrAfter(
       const found = firstInBatch(batch, wanted, least)
       if (found !== undefined) return found.offset < to ? found : undefined
     }
-    offset = result.nextOffset
+    offset = holes?.pass(result.nextOffset) ?? result.nextOffset
   }
   return undefined
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { FileStat, FileSystem } from '../fs/file-system.ts'
 import { isSystemError } from '../fs/system-errors.ts'
 import { HOLDS_FILE } from '../log/holds-file.ts'
+import { HOLES_FILE } from '../log/holes.ts'
 import { type Manifest, readManifest, type SealedSegment, writeManifest } from '../log/manifest.ts'
 import { LOG_SUFFIX, parseSegmentFileName, SWAP_SUFFIX } from '../segment/file-names.ts'
 import { LogError } from '../util/errors.ts'
@@ -34,7 +35,12 @@ const SEALED_SUFFIXES: ReadonlySet<string> = new Set([
   '.heartwood-digest',
   '.heartwood-keys'
 ])
-const PARTITION_FILES: ReadonlySet<string> = new Set([PARTITION_METADATA, 'leader-epoch-checkpoint', HOLDS_FILE])
+const PARTITION_FILES: ReadonlySet<string> = new Set([
+  PARTITION_METADATA,
+  'leader-epoch-checkpoint',
+  HOLDS_FILE,
+  HOLES_FILE
+])
 
 interface SourceFile {
   readonly name: string
@@ -98,7 +104,9 @@ export class PartitionCopier {
     const manifest = sideCarsAreStale ? undefined : await manifestIn(fs, from)
     const files = (await fs.readDirectory(from)).filter(entry => entry.kind === 'file').map(entry => entry.name)
     // Holds say what readers need, whoever wrote the log.
-    const names = files.filter(name => !sideCarsAreStale || name === HOLDS_FILE || !name.includes('heartwood-'))
+    const names = files.filter(
+      name => !sideCarsAreStale || name === HOLDS_FILE || name === HOLES_FILE || !name.includes('heartwood-')
+    )
     const bases = segmentBases(names)
     const firstCopied = firstUnfinished(bases, recoveryPoint)
     const taken = new Map<string, FileStat>()

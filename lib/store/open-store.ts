@@ -69,7 +69,8 @@ export async function openStoreParts(dirs: readonly string[], options: StoreOpti
   }
 }
 
-function usualLock(fs: FileSystem): LockDirectory {
+/** How a directory is locked where nothing else was asked for. */
+export function usualLock(fs: FileSystem): LockDirectory {
   if (fs.name === 'node') return dir => lockAsOwner(fs, dir)
   // Nobody else can reach into a file system of this process.
   return async () => ({ kind: 'none', release: async () => undefined })

@@ -32,6 +32,7 @@ export type ErrorCode =
   // what was found on disk
   | 'CORRUPT_LOG'
   | 'CORRUPT_FILE'
+  | 'DATA_LOSS'
   | 'UNSUPPORTED_VERSION'
   | 'NOT_A_DATA_DIRECTORY'
   | 'INCONSISTENT_TOPIC_ID'

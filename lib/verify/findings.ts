@@ -36,6 +36,8 @@ export type FindingCode =
   | 'WATERMARK'
   | 'MANIFEST'
   | 'HOLDS'
+  | 'HOLES'
+  | 'HOLE'
   | 'PARTITION_METADATA'
   | 'META_PROPERTIES'
   | 'TOPICS_FILE'

@@ -42,7 +42,7 @@ export interface PartitionContext {
   readonly checkpoints: EndContext['checkpoints']
   readonly signal?: AbortSignal | undefined
   /** Hears of each batch that is sound and in its place, and of its data records; for who copies them. */
-  readonly sound?: ((segment: number, batch: BatchView, records: number) => void) | undefined
+  readonly sound?: ((segment: number, position: number, batch: BatchView, records: number) => void) | undefined
 }
 
 export interface CheckedPartition extends VerifiedPartition {
@@ -187,6 +187,11 @@ class PartitionCheck {
       return
     }
     if (index === 0 || baseOffset === next) return
+    if (this.#parts.side.holes.some(hole => hole.fromOffset <= next && hole.toOffset >= baseOffset)) {
+      chain.skipTo(baseOffset)
+      this.#isIncomplete = true
+      return
+    }
     const missing = orphans.find(base => base >= next && base < baseOffset)
     const before = this.#last
     if (before !== undefined && this.#runsAhead && !this.#endsInDamage) {
@@ -324,7 +329,7 @@ class PartitionCheck {
     if (this.#last !== undefined) this.#last.soundEnd = position + batch.size
     this.#endsInDamage = false
     this.#judge.note(baseOffset, position + batch.size, batch)
-    this.#context.sound?.(baseOffset, batch, records)
+    this.#context.sound?.(baseOffset, position, batch, records)
   }
 
   /** Every record, decompressed. @returns how many records of data. */
@@ -433,6 +438,10 @@ class PartitionCheck {
     if (isWhole) {
       const message = `No batch holds the offsets from ${fromOffset} up to ${toOffset - 1}, though nothing ever compacted this segment: they are lost. Restore the file from a backup or a replica.`
       this.#add('corrupt', 'GAP', log, message, { position, offset: fromOffset })
+      this.#isIncomplete = true
+      return
+    }
+    if (this.#parts.side.holes.some(hole => hole.fromOffset <= fromOffset && hole.toOffset >= toOffset)) {
       this.#isIncomplete = true
       return
     }

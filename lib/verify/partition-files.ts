@@ -4,6 +4,7 @@ import type { FileSystem } from '../fs/file-system.ts'
 import { readWholeFile } from '../fs/replace-file.ts'
 import { isSystemError } from '../fs/system-errors.ts'
 import { HOLDS_FILE, readHolds } from '../log/holds-file.ts'
+import { HOLES_FILE, type Hole, readHoles } from '../log/holes.ts'
 import { LEADER_EPOCH_FILE, type LeaderEpochEntry, LeaderEpochs } from '../log/leader-epochs.ts'
 import type { FolderListing } from '../log/loader-files.ts'
 import { MANIFEST_FILE, type Manifest, readManifest } from '../log/manifest.ts'
@@ -23,6 +24,7 @@ export interface FolderContext {
 export interface SideFiles {
   readonly epochs: readonly LeaderEpochEntry[] | undefined
   readonly manifest: Manifest | undefined
+  readonly holes: readonly Hole[]
 }
 
 interface Trouble {
@@ -84,11 +86,23 @@ export async function readSideFiles(context: FolderContext, listing: FolderListi
     consequence: 'It is made anew from the batches.'
   }
   if (listing.names.has(HOLDS_FILE)) await orFinding(context, holds, () => readHolds(fs, path))
+  const holes: Trouble = {
+    name: HOLES_FILE,
+    code: 'HOLES',
+    severity: 'corrupt',
+    consequence:
+      'Which records of this partition are known to be lost is not known any more: readers pass over those gaps without a word.'
+  }
+  const marked = await orFinding(context, holes, () => readHoles(fs, path))
+  for (const { fromOffset, toOffset, reason } of marked ?? []) {
+    const message = `The records from offset ${fromOffset} up to ${toOffset - 1} are lost, and marked so (${reason}): who reads there gets DATA_LOSS, and goes on at ${toOffset}.`
+    context.findings.add('note', 'HOLE', HOLES_FILE, message, { offset: fromOffset })
+  }
   const found = await orFinding(context, manifest, () => readManifest(fs, path))
   const loaded = listing.names.has(LEADER_EPOCH_FILE)
     ? await orFinding(context, epochs, () => LeaderEpochs.load(fs, path))
     : undefined
-  return { manifest: found, epochs: loaded?.entries }
+  return { manifest: found, epochs: loaded?.entries, holes: marked ?? [] }
 }
 
 /** @returns the topic's id as the folder names it. */

@@ -135,7 +135,7 @@ t.test("the version is the package's, and messages are in English whatever the m
 
 t.test(
   'every page of help has examples that run as they stand, from the first to the last',
-  { timeout: 110_000 },
+  { timeout: 280_000 },
   async t => {
     const dir = await tempDir(t)
     const scripts = await Promise.all(COMMANDS.map(async command => [command, await examples(command)] as const))
