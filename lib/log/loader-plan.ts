@@ -138,6 +138,7 @@ async function planClean(context: PlanContext): Promise<LoadPlan> {
   if (scan.damage !== undefined)
     throw damaged(context, { segment: last, scan, damage: scan.damage, toOffset: undefined })
   if (watermark !== undefined) checkReached(context, { segment: last, scan, watermark })
+  if (scan.nextOffset < context.recoveryPoint) noteMissingEnd(context, scan.nextOffset)
   const kept: PlannedSegment[] = []
   for (const baseOffset of bases) {
     const bytes = baseOffset === last ? fileBytes : await sizeOf(context, baseOffset)
@@ -411,6 +412,14 @@ function count({ report }: PlanContext, scan: ScanOutcome): ScanOutcome {
   report.scannedBytes += scan.scannedBytes
   report.scannedBatches += scan.batches
   return scan
+}
+
+/** Whoever closed the log without a watermark of ours has noted how far it went, and there the log does not go. */
+function noteMissingEnd({ dir, report, recoveryPoint }: PlanContext, logEndOffset: number): void {
+  const message =
+    `${dir} ends at ${logEndOffset}, and records up to ${recoveryPoint} were on the disk when it was closed: ` +
+    'its end is lost. Restore its newest segment from a backup if there is one.'
+  report.note('LOG_END_MISSING', message, { fromOffset: logEndOffset, toOffset: recoveryPoint })
 }
 
 function noteGap(

@@ -16,6 +16,7 @@ export type RecoveryNoteCode =
   | 'CORRUPT_FILE'
   | 'GAP'
   | 'INTERRUPTED_COMPACTION'
+  | 'LOG_END_MISSING'
   | 'LOG_START_BEYOND_END'
   | 'NOT_QUARANTINED'
   | 'QUARANTINE_TRIMMED'

@@ -237,10 +237,16 @@ export class DataDirectory {
         const path = join(this.path, checkpoint.name)
         await translated('write', path, () => this.#replace(path, bytes))
       }
+      // The next side-car need not allow for what they were before: a file that is gone then is not ours.
+      for (const { checkpoint } of writings) this.#settled(checkpoint)
     } catch (error) {
       for (const { checkpoint } of writings) checkpoint.noteFailure()
       throw error
     }
+  }
+
+  #settled({ name, digest }: OffsetCheckpoint): void {
+    if (digest !== undefined && this.topicsFile.checkpoints.has(name)) this.topicsFile.checkpoints.set(name, [digest])
   }
 
   /** Until the next writing, what the file was and what it shall be both count as ours (topics-file.ts, T2). */
