@@ -72,9 +72,9 @@ export function pageOf(results: Results, defects: readonly Defect[]): string {
     '',
     'A goal is for one run of the lanes. Where there is none, the figure says how much was looked at.',
     '',
-    '## Past defects',
+    '## Defects',
     '',
-    'Found by these lanes and by the tests before them, each with the test that fails without its mending. There was no release yet, so that none of them has reached anybody.',
+    'Found by these lanes and by the tests before them, each with the test that fails without its mending; `open` is what is known and not mended. There was no release yet, so that none of them has reached anybody.',
     '',
     '| what | seed | since | mended in | test |',
     '|---|---|---|---|---|'
