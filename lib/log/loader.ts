@@ -4,7 +4,8 @@
  *   1. What an interrupted deletion or compaction left is finished or undone (loader-files).
  *   2. What is good is found out, reading only (loader-plan). Damage to what was durable ends the loading here,
  *      with nothing changed.
- *   3. What is no part of the log is quarantined and cut off (recovery-apply).
+ *   3. What is no part of the log is quarantined and cut off (recovery-apply), and old bytes behind the end are made
+ *      zeros on the disk (clear-behind-end).
  *   4. Derived data is brought in line: leader epochs, producer snapshots, indexes.
  *   5. All of it is synced, and the watermark says so. Only then anybody is served.
  *
@@ -14,6 +15,7 @@ import { dirname, join } from 'node:path'
 import { isSystemError, toLogError } from '../fs/system-errors.ts'
 import { Segment } from '../segment/segment.ts'
 import { isLogError, LogError } from '../util/errors.ts'
+import { clearBehindEnd } from './clear-behind-end.ts'
 import { LogHolds } from './holds.ts'
 import { HOLDS_FILE } from './holds-file.ts'
 import { HOLES_FILE, type Hole, LogHoles, readHoles } from './holes.ts'
@@ -342,6 +344,8 @@ class Loader {
     this.#scannedFrom = plan.kept.find(segment => segment.scanned)?.baseOffset ?? 0
     await cutTail({ fs, dir, quarantine: this.#quarantine(), report: this.#report }, plan)
     for (const { baseOffset, scanned } of plan.kept) if (scanned) await syncFile(fs, logPath(dir, baseOffset))
+    const active = plan.kept.at(-1)
+    if (active !== undefined) await clearBehindEnd(fs, logPath(dir, active.baseOffset), active.validBytes)
   }
 
   #quarantine(): Quarantine {

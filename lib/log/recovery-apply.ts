@@ -129,7 +129,7 @@ export async function syncFile(fs: FileSystem, path: string): Promise<void> {
 }
 
 /** A failed sync is not like other failures: from here on the page cache cannot be believed. */
-async function orSyncFailed(path: string, sync: Promise<void>): Promise<void> {
+export async function orSyncFailed(path: string, sync: Promise<void>): Promise<void> {
   try {
     await sync
   } catch (error) {
