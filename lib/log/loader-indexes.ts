@@ -47,8 +47,8 @@ export function doubtIndexes(
   const offsetIndex = !names.has(stem + OFFSET_INDEX_SUFFIX)
   const timeIndex = !names.has(stem + TIME_INDEX_SUFFIX)
   const transactions = stem + TRANSACTION_INDEX_SUFFIX
-  // A segment in which no transaction was aborted has no such file.
-  if (!names.has(transactions)) return { offsetIndex, timeIndex, transactionIndex: false }
+  // A segment in which no transaction was aborted has no such file. Where the offset index is gone, it may be gone too.
+  if (!names.has(transactions)) return { offsetIndex, timeIndex, transactionIndex: offsetIndex }
   const doubted = doubtTransactionIndex(fs, filePath(dir, transactions), baseOffset)
   return doubted.then(transactionIndex => ({ offsetIndex, timeIndex, transactionIndex }))
 }

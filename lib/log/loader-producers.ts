@@ -65,14 +65,23 @@ export async function producersAt(
     if (producers.mapEndOffset >= offset) break
     const next = bases[index + 1] ?? Number.POSITIVE_INFINITY
     if (next <= producers.mapEndOffset || base > offset) continue
-    // Files below the log start go in no order that a crash would keep. In front of one that is missing nothing tells
-    // how its transactions ended, or which sequences came last: as in Kafka, what lies there is forgotten.
-    if (base > producers.mapEndOffset && base <= logStartOffset) producers = new ProducerStateManager([], base)
+    if (base > producers.mapEndOffset && base <= logStartOffset) producers = withoutTransactions(producers, base)
     if (base === offset) break
     await replaySegment(range, base, offset, producers, aborted)
   }
   producers.advanceTo(offset)
   return producers
+}
+
+/**
+ * Files below the log start go in no order that a crash would keep. In front of one that is missing nothing tells how its
+ * transactions ended: none of their records can be read any more, and one that seems open would hold up the readers of
+ * committed data for ever. What producers wrote last is kept, as Kafka keeps it in an older snapshot.
+ */
+function withoutTransactions(producers: ProducerStateManager, mapEndOffset: number): ProducerStateManager {
+  const entries = [...producers.entries.values()]
+  for (const entry of entries) entry.currentTxnFirstOffset = undefined
+  return new ProducerStateManager(entries, mapEndOffset)
 }
 
 async function replaySegment(

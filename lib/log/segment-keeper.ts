@@ -278,6 +278,7 @@ export class SegmentKeeper {
     if (count === 0) return []
     await this.settled()
     const first = (segments[count] as Segment).baseOffset
+    await this.#assureSnapshot(first)
     await this.#parts.manifest?.forget(base => base < first)
     state.isShedding = true
     state.segments = segments.slice(count)
@@ -285,6 +286,25 @@ export class SegmentKeeper {
     this.#unsealed = this.#unsealed.filter(({ segment }) => state.segments.includes(segment))
     await this.#parts.snapshots.deleteBefore((state.segments[0] as Segment).baseOffset)
     return segments.slice(0, count)
+  }
+
+  /**
+   * What producers wrote last must outlive the batches that tell it. The snapshot was taken when the segment was begun, but
+   * a crash may have taken it.
+   */
+  async #assureSnapshot(baseOffset: number): Promise<void> {
+    const { state, snapshots } = this.#parts
+    if (state.producers.entries.size === 0) return
+    try {
+      if ((await snapshots.latest(baseOffset))?.offset === baseOffset) return
+      const bases = state.segments.map(segment => segment.baseOffset)
+      const report = new ReportBuilder({ clean: true, foreign: false })
+      const range = { ...this.#parts, bases, logStartOffset: state.logStartOffset, report }
+      await snapshots.take(baseOffset, await producersAt(range, baseOffset))
+    } catch (error) {
+      // Neither a full disk nor damage to what is about to go may keep it from going.
+      if (error instanceof TypeError || error instanceof RangeError) throw error
+    }
   }
 
   /** A cut that stops half-way leaves files that only a loading can make sense of. */

@@ -232,29 +232,32 @@ t.test('the transaction index is rebuilt from the batches, in every segment that
   }
 })
 
-t.test('a file below the log start, behind which one is missing, tells nothing of producers', async t => {
-  const idempotent = { producerId: 9, producerEpoch: 0 }
-  // The power went while 0, 2 and 3 were being removed: of 2, which has the marker and the later sequence, all is gone.
-  const fs = await memoryFolder({
-    [file(0)]: Buffer.concat([
-      batch(0, { producerId: 7, producerEpoch: 0, baseSequence: 0, transactional: true }),
-      batch(1, { ...idempotent, baseSequence: 0 })
-    ]),
-    [file(4)]: part(4, 6),
-    [file(6)]: batch(6, { producerId: 8, producerEpoch: 0, baseSequence: 0 })
-  })
-  for (const options of [{}, { clean: true }, { recoveryPoint: 6 }]) {
-    const log = await load({ fs, dir: DIR, logStartOffset: 5, readOnly: true, config: lasting, ...options })
-    t.same([log.logStartOffset, log.logEndOffset, log.segments.length], [5, 7, 3])
-    t.same(log.producers.ongoingTransactions, [])
-    t.same([...log.producers.entries.keys()].map(Number), [8])
+t.test(
+  'a transaction that seems open below the log start, in front of a file that is missing, holds nobody up',
+  async t => {
+    const idempotent = { producerId: 9, producerEpoch: 0 }
+    // The power went while 0, 2 and 3 were being removed: of 2, which has the marker, all is gone.
+    const fs = await memoryFolder({
+      [file(0)]: Buffer.concat([
+        batch(0, { producerId: 7, producerEpoch: 0, baseSequence: 0, transactional: true }),
+        batch(1, { ...idempotent, baseSequence: 0 })
+      ]),
+      [file(4)]: part(4, 6),
+      [file(6)]: batch(6, { producerId: 8, producerEpoch: 0, baseSequence: 0 })
+    })
+    for (const options of [{}, { clean: true }, { recoveryPoint: 6 }]) {
+      const log = await load({ fs, dir: DIR, logStartOffset: 5, readOnly: true, config: lasting, ...options })
+      t.same([log.logStartOffset, log.logEndOffset, log.segments.length], [5, 7, 3])
+      t.same(log.producers.ongoingTransactions, [])
+      t.same([...log.producers.entries.keys()].map(Number), [7, 9, 8])
+      await closeLoaded(log)
+    }
+    // Above the log start a compaction may have left the same gap, and kept what producers wrote last.
+    const log = await load({ fs, dir: DIR, logStartOffset: 1, config: compacted })
+    t.same(log.producers.ongoingTransactions, [{ producerId: 7, firstOffset: 0 }])
     await closeLoaded(log)
   }
-  // Above the log start a compaction may have left the same gap, and kept what producers wrote last.
-  const log = await load({ fs, dir: DIR, logStartOffset: 1, config: compacted })
-  t.same(log.producers.ongoingTransactions, [{ producerId: 7, firstOffset: 0 }])
-  await closeLoaded(log)
-})
+)
 
 t.test('an index that Kafka preallocated tells that another engine was here', async t => {
   const files = { [file(0)]: part(0, 8), [file(0, '.index')]: Buffer.alloc(10 * 1024 * 1024) }
@@ -280,3 +283,22 @@ t.test('offsets below a start that a crash left the log short of are not given a
   await closeLoaded(log)
   t.equal(Object.keys(await imageOf(fs)).filter(name => name.startsWith('quarantine/')).length, 1)
 })
+
+t.test(
+  'aborted transactions of a rewritten segment are found whose log a crash left under its temporary name',
+  async t => {
+    // The power went between the renaming of its indexes, which survived, and that of its log, which did not.
+    const aborted = batch(0, { producerId: 7, producerEpoch: 0, baseSequence: 0, transactional: true })
+    const fs = await memoryFolder({
+      [file(0, '.log.swap')]: Buffer.concat([aborted, marker('abort', 1, 7)]),
+      [file(0, '.index')]: '',
+      [file(0, '.timeindex')]: '',
+      [file(0, '.txnindex')]: Buffer.alloc(34),
+      [file(2)]: part(2, 4)
+    })
+    const log = await load({ fs, dir: DIR, recoveryPoint: 2, config: compacted })
+    t.ok(log.report.rebuilt.includes('transaction-index 0'), log.report.rebuilt.join())
+    t.match((await log.segments[0]?.collectAborted(0, 2))?.entries, [{ producerId: 7, firstOffset: 0, lastOffset: 1 }])
+    await closeLoaded(log)
+  }
+)
