@@ -7,7 +7,7 @@
  * and in each closed segment a few runs of batches, some 100 kB each, where `samples` point. What is not: between
  * those runs the .log files are holes, which take no room on the disk and read as zeros.
  */
-import { open, truncate, writeFile } from 'node:fs/promises'
+import { open, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { encodeBatch, type PartitionLog, type RecordInput, Store } from '../../lib/index.ts'
 
@@ -33,6 +33,8 @@ export interface Sample {
   readonly timestamp: number
 }
 
+/** See FORMAT.md. */
+const MANIFEST = 'heartwood-manifest'
 const OFFSET_ENTRY_BYTES = 8
 const TIME_ENTRY_BYTES = 12
 /** Batches of a run: one before the sample, which the index leads to, and as many behind it as a lookup by time reads. */
@@ -131,6 +133,8 @@ export class LargeLog {
     }
     await this.#writeActive(log)
     await store.close()
+    // It says how long the segments are, of which only the last batch was written so far.
+    await rm(join(dir, `${topic}-0`, MANIFEST), { force: true })
     for (let segment = 0; segment < plan.closedSegments; segment += 1)
       await this.#fillIn(join(dir, `${topic}-0`), segment)
   }

@@ -167,7 +167,8 @@ async function printDescription(description: TopicDescription, context: Context)
   )
   for (const partition of partitions) {
     if (isBroken(partition)) continue
-    await context.out.write(`verification of ${partition.partition}: ${verificationLine(partition.verification)}\n`)
+    if (partition.verification !== undefined)
+      await context.out.write(`verification of ${partition.partition}: ${verificationLine(partition.verification)}\n`)
     if (partition.compaction === undefined) continue
     await context.out.write(`compaction of ${partition.partition}: ${compactionLine(partition.compaction)}\n`)
   }

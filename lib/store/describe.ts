@@ -82,7 +82,6 @@ export function newPartition(partition: number): PartitionDescription {
     lastStableOffset: 0,
     segments: 1,
     bytes: 0,
-    leaderEpoch: 0,
-    verification: { sealedSegments: 0, verifiedSegments: 0, oldestMs: null, damage: [] }
+    leaderEpoch: 0
   }
 }

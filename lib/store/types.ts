@@ -97,7 +97,8 @@ export interface PartitionDescription {
   readonly segments: number
   readonly bytes: number
   readonly leaderEpoch: number
-  readonly verification: VerificationDescription
+  /** Where a sealed segment was verified. */
+  readonly verification?: VerificationDescription
   /** Of a compacted topic whose settings are known. */
   readonly compaction?: CompactionDescription
 }

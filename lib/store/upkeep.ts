@@ -175,14 +175,16 @@ export class Upkeep {
   /** How far a log is verified, and a compacted one cleaned. */
   async describe(
     slot: LogSlot
-  ): Promise<{ verification: VerificationDescription; compaction?: CompactionDescription }> {
+  ): Promise<{ verification?: VerificationDescription; compaction?: CompactionDescription }> {
     const sealed = (await this.#open(slot)).maintenance.sealedSegments()
     const times = sealed.flatMap(({ verifiedMs }) => verifiedMs ?? [])
+    const damage = this.#scrubber.damageOf(slot)
+    if (times.length === 0 && damage.length === 0) return this.#describeCompaction(slot)
     const verification = {
       sealedSegments: sealed.length,
       verifiedSegments: times.length,
       oldestMs: times.length === 0 ? null : times.reduce((least, ms) => Math.min(least, ms)),
-      damage: this.#scrubber.damageOf(slot)
+      damage
     }
     return { verification, ...(await this.#describeCompaction(slot)) }
   }
