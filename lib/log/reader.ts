@@ -254,14 +254,15 @@ export class Reader {
       const { baseOffset, lastOffset } = batch
       if (at === 0 && expected !== undefined && lastOffset !== expected)
         wrong = 'it is not the one that the index names'
-      else if (lastOffset >= offset) {
+      // In the middle of what is handed out, a batch that seems to end below it is damaged, not passed over.
+      else if (lastOffset >= offset || start >= 0) {
         if (baseOffset >= bound || (start < 0 && baseOffset > offset && isHidden())) break
         if (start >= 0 && at + batch.size - start > maxBytes) break
         if (start >= 0 && baseOffset < nextOffset) wrong = `base offset ${baseOffset} after ${nextOffset - 1}`
         else if (checkCrc && !batch.isSound()) wrong = 'its CRC does not match'
       }
       if (wrong !== undefined) break
-      if (lastOffset >= offset) {
+      if (lastOffset >= offset || start >= 0) {
         if (start < 0) {
           start = at
           firstOffset = baseOffset

@@ -31,6 +31,8 @@ for (const delta of [-(2 ** 31) + 1, -1, 0]) {
       const offset = 2 * index + 1
       await t.rejects(log.read(offset), { code: 'CORRUPT_LOG', details: { position: index * size } }, `batch ${index}`)
       await t.rejects(log.get(offset), { code: 'CORRUPT_LOG' })
+      await t.rejects(log.offsetForTimestamp(1_700_000_000_000 + 2 * index), { code: 'CORRUPT_LOG' }, 'by time')
+      if (index > 0) t.equal((await log.read(0)).nextOffset, 2 * index, 'nothing damaged is in the middle of a read')
       const offsets: number[] = []
       const all = async (): Promise<void> => {
         for await (const record of log.records({ from: 'earliest' })) offsets.push(record.offset)

@@ -145,7 +145,8 @@ async function withoutRoom(
   giveBack()
   await each.acked(100)
   await each.kill()
-  t.same(await each.judge('kill', ['NO_SPACE', 'SEGMENTS_CHANGED']), [])
+  // A cut that the fault meets half-way leaves files that only an opening can make sense of: that log is shut until then.
+  t.same(await each.judge('kill', ['NO_SPACE', 'SEGMENTS_CHANGED', 'LOG_POISONED']), [])
   t.comment(JSON.stringify(each.ledger.codes))
   run('umount', point)
 }
@@ -275,7 +276,7 @@ t.test('too few descriptors: TOO_MANY_OPEN_FILES, nothing lost', { skip: noLimit
   each.mayOpen(1024)
   await each.acked(60)
   await each.kill()
-  t.same(await each.judge('kill', ['TOO_MANY_OPEN_FILES', 'SEGMENTS_CHANGED']), [])
+  t.same(await each.judge('kill', ['TOO_MANY_OPEN_FILES', 'SEGMENTS_CHANGED', 'LOG_POISONED']), [])
   t.comment(JSON.stringify([each.ledger.codes, each.ledger.counts]))
 })
 
