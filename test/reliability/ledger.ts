@@ -184,13 +184,13 @@ export class Ledger {
   }
 }
 
-/** The system may take a moment to close what a process that is dead had open. */
+/** The system may take a moment to close what a dead process had open, and a busy writer to notice that it is alone. */
 export async function openWhenFree(dir: string): Promise<Store> {
   for (let tries = 0; ; tries += 1) {
     try {
       return await Store.open(dir, QUIET)
     } catch (error) {
-      if (!isLogError(error, 'LOCKED') || tries === 100) throw error
+      if (!isLogError(error, 'LOCKED') || tries === 3000) throw error
       await sleep(10)
     }
   }
