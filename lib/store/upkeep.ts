@@ -334,7 +334,13 @@ export class Upkeep {
       options.onProgress?.(progress)
     }
     try {
-      const report = await this.#cleaner.clean(slot, log, { ...options, onProgress, signal: this.#signal(options) })
+      const now = options.now ?? this.#trustedNow()
+      const report = await this.#cleaner.clean(slot, log, {
+        ...options,
+        now,
+        onProgress,
+        signal: this.#signal(options)
+      })
       if (report.cleaned !== undefined && options.dryRun !== true) {
         this.#compactionSetbacks.went(slot)
         this.#cleanings += 1
@@ -345,6 +351,12 @@ export class Upkeep {
     } finally {
       this.#cleaning = undefined
     }
+  }
+
+  /** Of a clock that has jumped ahead, where it was to be: no tombstone may go before its time either. */
+  #trustedNow(): number | undefined {
+    const verdict = this.#guard.check()
+    return verdict.trusted ? undefined : this.#parts.shared.clock.now() - verdict.jumpMs
   }
 
   /** In turn with cleanings: both write `.cleaned` files. */
