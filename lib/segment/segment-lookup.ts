@@ -191,7 +191,8 @@ export class SegmentLookup {
     const lastOfMany = this.#trust === 'closed' ? await this.#indexes.lastTime() : undefined
     // Where it has to be rebuilt, its last entry is the largest timestamp as well.
     const last = lastOfMany ?? (await this.times()).last
-    const from = last === undefined ? undefined : await this.#indexes.positionNearEnd(last.offset)
+    // Small indexes are read whole in any case.
+    const from = lastOfMany && (await this.#indexes.positionNearEnd(lastOfMany.offset))
     if (last !== undefined && !(await this.#isTrue(last, from))) {
       await this.rebuildDamaged(`the last entry of the time index names a batch that is not of ${last.timestamp}`)
       return this.largestKnown
