@@ -8,13 +8,13 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { random } from '../helpers/random.ts'
 import { SEED } from '../helpers/seed.ts'
 import { writeFigures } from './figures.ts'
 import { Ledger } from './ledger.ts'
 import { scratch } from './scratch.ts'
 import { seedOf } from './seeds.ts'
 import { compileShim, shimEnvironment } from './shim.ts'
-import { random } from './topics.ts'
 import { startWriter, WRITER_DEFAULTS } from './writer-process.ts'
 
 t.setTimeout(1_200_000)

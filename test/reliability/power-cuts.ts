@@ -6,6 +6,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { random } from '../helpers/random.ts'
 import { SEED } from '../helpers/seed.ts'
 import { writeFigures } from './figures.ts'
 import { Ledger } from './ledger.ts'
@@ -13,7 +14,6 @@ import type { Line } from './lines.ts'
 import { Disk, type Kind, whyNoMounts } from './mounts.ts'
 import { scratch } from './scratch.ts'
 import { seedOf } from './seeds.ts'
-import { random } from './topics.ts'
 import { startWriter, WRITER_DEFAULTS } from './writer-process.ts'
 
 const CUTS = Number(process.env['HEARTWOOD_POWER_CUTS'] ?? 300)

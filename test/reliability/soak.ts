@@ -26,11 +26,11 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { MiB } from '../../lib/index.ts'
+import { random } from '../helpers/random.ts'
 import { SEED } from '../helpers/seed.ts'
 import { type Figure, writeFigures } from './figures.ts'
 import { Ledger, type SavedLedger } from './ledger.ts'
 import { parseLine } from './lines.ts'
-import { random } from './topics.ts'
 import { startWriter, WRITER_DEFAULTS } from './writer-process.ts'
 
 const KILL_EVERY_MS = 30_000

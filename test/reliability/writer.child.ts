@@ -13,9 +13,10 @@ import type { PartitionLog } from '../../lib/log/partition-log.ts'
 import type { AppendOptions } from '../../lib/log/types.ts'
 import { Store } from '../../lib/store/store.ts'
 import { isLogError } from '../../lib/util/errors.ts'
+import { random } from '../helpers/random.ts'
 import { NUMBER_HEADER } from './found.ts'
 import type { Line, Pair, ProducerFields, SentLine, WriterOptions } from './lines.ts'
-import { random, TOPICS, type TopicRules } from './topics.ts'
+import { TOPICS, type TopicRules } from './topics.ts'
 
 const options = JSON.parse(process.argv[2]!) as WriterOptions
 const next = random(options.seed)

@@ -16,7 +16,8 @@ import type { PartitionLog } from '../../lib/log/partition-log.ts'
 import type { LazyRecord } from '../../lib/record/lazy-record.ts'
 import { parseSegmentFileName } from '../../lib/segment/file-names.ts'
 import { Store } from '../../lib/store/store.ts'
-import { random, ShrinkingModel, TOPICS } from './shrinking.ts'
+import { random } from '../helpers/random.ts'
+import { ShrinkingModel, TOPICS } from './shrinking.ts'
 
 const program = fileURLToPath(new URL(`./shrinking.child${extname(import.meta.url)}`, import.meta.url))
 const ENOUGH_MS = 40_000

@@ -11,7 +11,7 @@ import { writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { PartitionLog } from '../../lib/log/partition-log.ts'
 import { Store } from '../../lib/store/store.ts'
-import { random } from './shrinking.ts'
+import { random } from '../helpers/random.ts'
 
 const [dir = '', seed = '1'] = process.argv.slice(2)
 const next = random(Number(seed))
