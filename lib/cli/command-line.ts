@@ -68,6 +68,18 @@ function onlyOnce(argv: Readonly<Record<string, unknown>>): true {
   return true
 }
 
+/** The parser keeps options in plain objects, and takes a name that every object has for one of its own. */
+function refuseInherited(args: readonly string[]): void {
+  const end = args.indexOf('--')
+  for (const arg of end < 0 ? args : args.slice(0, end)) {
+    const given = /^--+([^=]*)/.exec(arg)?.[1] ?? ''
+    // It names `--some-option` a second time as `someOption`.
+    const name = given.replace(/-+(.)/g, (_, letter: string) => letter.toUpperCase())
+    if (given in Object.prototype || name in Object.prototype)
+      throw new UsageError(`there is no option --${given} here`)
+  }
+}
+
 function helpFor(args: readonly string[]): string {
   const words = args.filter(arg => !arg.startsWith('-'))
   const known = ['topics', 'produce', 'consume', 'offsets', 'dump', 'backup', 'transactions', 'verify', 'bench']
@@ -84,6 +96,7 @@ function helpFor(args: readonly string[]): string {
  * @throws {UsageError}
  */
 export async function parseArguments(args: readonly string[], context: Context): Promise<Run | undefined> {
+  refuseInherited(args)
   let run: Run | undefined
   const chosen = (chosenRun: Run): void => {
     run = chosenRun
@@ -95,7 +108,8 @@ export async function parseArguments(args: readonly string[], context: Context):
       'camel-case-expansion': true,
       'duplicate-arguments-array': true,
       'parse-numbers': false,
-      'boolean-negation': false
+      'boolean-negation': false,
+      'dot-notation': false
     })
     .exitProcess(false)
     .strict()

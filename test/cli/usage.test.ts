@@ -40,6 +40,11 @@ t.test('wrong usage is status 2 and one line that names the option and where the
     [['produce', 'orders', '--dir'], /--dir takes a value/],
     [on('produce', 'orders', '--bootstrap-server', 'localhost:9092'), /no option --bootstrap-server here/],
     [on('consume', 'orders', '--group', 'g'), /no option --group here/],
+    // Names that every object has.
+    [on('consume', 'orders', '--constructor', 'x'), /no option --constructor here/],
+    [['produce', 'orders', '--dir.x=3'], /no option --dir.x here/],
+    [on('topics', 'list', '--to-string'), /no option --to-string here/],
+    [on('topics', 'list', '--__proto__.x=1'), /no option --__proto__.x here/],
     [on('produce', 'orders', '--compression', 'brotli'), /--compression=brotli is not allowed: one of none, gzip/],
     [on('produce', 'orders', '--durability', 'maybe'), /--durability=maybe is not allowed: one of batch, interval/],
     [on('produce', 'orders', '--batch-size', '0'), /--batch-size takes a whole number from 1 on, not "0"/],

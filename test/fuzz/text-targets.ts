@@ -313,7 +313,20 @@ const WORDS = [
   ...['backup', 'retain', 'delete-records', 'compact', 'erase', 'bench', 'orders', '--dir', 'x', '--json', '--config'],
   ...['segment.bytes=1000', 'retention.ms=-1', '--partition', '0', '--timestamp', '2026-11-21', '--offset', 'earliest'],
   ...['--encoding', 'hex', '--key-separator', ':', '--now', '5', '--before', '--to', '--yes', '--key', '--force', '-h'],
-  ...['--max-messages', '--until-offset', '--follow', '--version', '--help', '--', '-', '', '--no-json', '--dir=y']
+  ...[
+    '--max-messages',
+    '--until-offset',
+    '--follow',
+    '--version',
+    '--help',
+    '--',
+    '-',
+    '',
+    '--no-json',
+    '--dir=y',
+    '--constructor',
+    '--to-string=1'
+  ]
 ]
 
 /** One argument a line. Nothing is run: only what would be. */
