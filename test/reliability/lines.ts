@@ -87,4 +87,6 @@ export interface WriterOptions {
   readonly pauseMs: number
   /** Tells its usage of memory and descriptors so often, ms; 0: never. */
   readonly usageEveryMs: number
+  /** Process that the writer writes for: it ends by itself, a moment after this one. */
+  readonly reader: number
 }

@@ -72,6 +72,11 @@ t.test('what was cut off, refused or found lost does not come back', async t => 
   cut.tell({ cutting: 'events', to: 1 })
   cut.tell({ cut: 'events' })
   t.match(cut.check(log([batch(0, 0), batch(1, 1)]), 'power', true).join(), 'append 1 at 1 is back')
+  // The first cut was refused, the second one made: what lies between is there still.
+  const again = written(4)
+  for (const to of [1, 3]) again.tell({ cutting: 'events', to })
+  again.tell({ cut: 'events' })
+  t.same(again.check(log([batch(0, 0), batch(1, 1), batch(2, 2)]), 'power', true), [])
   const refused = written(1)
   refused.tell({ sent: 1, log: 'events', records: [[null, 'v1']] })
   refused.tell({ refused: 1, code: 'NO_SPACE' })

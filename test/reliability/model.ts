@@ -52,7 +52,10 @@ export class LogModel {
   #mayStartAt = 0
   /** Retention may have gone by an end that was lost later. */
   #highestEnd = 0
+  /** Where a cut is under way. */
   #cutTo: number | undefined
+  /** The lowest place of a cut that was refused: it may have been made nevertheless. */
+  #mayBeCutFrom: number | undefined
   /** Acknowledged appends, held against what was found so far. */
   held = 0
 
@@ -80,7 +83,7 @@ export class LogModel {
     else if ('acked' in line) this.#acked(line)
     else if ('safe' in line) this.#raise(this.#append(line.safe), 'synced')
     else if ('refused' in line) this.#refused(this.#append(line.refused), line.code)
-    else if ('cutting' in line) this.#cutTo = Math.min(line.to, this.#cutTo ?? line.to)
+    else if ('cutting' in line) this.#cutting(line.to)
     else if ('cut' in line) this.#cut()
     else if ('trimming' in line) this.#mayStartAt = Math.max(this.#mayStartAt, line.to)
     else if ('trimmed' in line) this.#start = Math.max(this.#start, line.to)
@@ -96,11 +99,11 @@ export class LogModel {
   ended(ending: Ending): void {
     const survives = ACK_LEVELS.indexOf(SURVIVES[ending])
     for (const append of this.#appends.values()) {
-      const isCut = this.#cutTo !== undefined && (append.at ?? -1) >= this.#cutTo
+      const isCut = this.#mayBeCut(append.at ?? -1)
       const isAtRisk = append.level !== undefined && ACK_LEVELS.indexOf(append.level) < survives
       if (append.fate === 'sent' && (isCut || isAtRisk)) append.fate = 'maybe'
     }
-    this.#cutTo = undefined
+    this.#forgetCuts()
   }
 
   #append(number: number): Append {
@@ -143,10 +146,25 @@ export class LogModel {
     if (append.level === undefined || ACK_LEVELS.indexOf(append.level) < ACK_LEVELS.indexOf(level)) append.level = level
   }
 
+  #cutting(to: number): void {
+    // The one before was not told as made.
+    if (this.#cutTo !== undefined) this.#mayBeCutFrom = Math.min(this.#cutTo, this.#mayBeCutFrom ?? this.#cutTo)
+    this.#cutTo = to
+  }
+
   #cut(): void {
     const to = this.#cutTo!
     for (const append of this.#appends.values()) if ((append.at ?? -1) >= to) append.fate = 'gone'
     this.#cutTo = undefined
+  }
+
+  #mayBeCut(at: number): boolean {
+    return at >= Math.min(this.#cutTo ?? Number.POSITIVE_INFINITY, this.#mayBeCutFrom ?? Number.POSITIVE_INFINITY)
+  }
+
+  #forgetCuts(): void {
+    this.#cutTo = undefined
+    this.#mayBeCutFrom = undefined
   }
 
   /**
@@ -224,7 +242,7 @@ export class LogModel {
     for (const append of this.#appends.values()) {
       const { at, count, level, fate, line } = append
       if (fate !== 'sent' || at === undefined || level === undefined) continue
-      const isCut = this.#cutTo !== undefined && at >= this.#cutTo
+      const isCut = this.#mayBeCut(at)
       if (at + count <= found.start || isCut) continue
       this.held += 1
       const isThere = later === undefined ? present.has(line.sent) : isKept(append, later)
@@ -242,7 +260,7 @@ export class LogModel {
   /** Goes on from what was found: what is not there is gone for good. */
   #settle(found: FoundLog, present: ReadonlySet<number>): void {
     this.#start = found.start
-    this.#cutTo = undefined
+    this.#forgetCuts()
     const goneFrom = [...this.#appends.values()]
     for (const append of goneFrom) {
       const { at, count, line } = append

@@ -87,8 +87,8 @@ class Soak {
   async run(): Promise<string[]> {
     // What the writer of an earlier life has told, and nobody has looked at.
     const isLeft = existsSync(this.#file('lines'))
-    // It ends by itself, a moment after this program's earlier life.
-    if (isLeft) await sleep(1000)
+    // It ends by itself, a moment after this program's earlier life; until then it may tell more.
+    if (isLeft && existsSync(this.#file('writer'))) await gone(Number(readFileSync(this.#file('writer'), 'utf8')))
     const wrong = isLeft ? await this.#judge(0) : []
     while (wrong.length === 0 && this.#state.doneMs < this.#wholeMs) wrong.push(...(await this.#oneLife()))
     return wrong
@@ -114,6 +114,7 @@ class Soak {
     // A file outlives this process, as a pipe would not: what was acknowledged last would be unknown.
     const lines = openSync(this.#file('lines'), 'w')
     const writer = startWriter(options, () => undefined, { output: lines, nodeArgs: ['--expose-gc'] })
+    writeFileSync(this.#file('writer'), String(writer.child.pid))
     const over = await Promise.race([writer.ended, sleep(Math.max(lifeMs, 1000), undefined)])
     writer.child.kill('SIGKILL')
     const { errors } = await writer.ended
@@ -163,6 +164,19 @@ class Soak {
     rmSync(this.#file('lines'))
     return []
   }
+}
+
+/** Resolves when there is no such process any more. */
+async function gone(pid: number): Promise<void> {
+  for (let tries = 0; tries < 6000; tries += 1) {
+    try {
+      process.kill(pid, 0)
+    } catch {
+      return
+    }
+    await sleep(10)
+  }
+  throw new Error(`the writer of an earlier life, process ${pid}, does not end`)
 }
 
 /** From the median of the first third to the median of the last, bytes; 0 for a life that was too short to tell. */

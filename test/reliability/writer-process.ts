@@ -15,7 +15,8 @@ export const WRITER_DEFAULTS: Omit<WriterOptions, 'dir' | 'seed'> = {
   cleanerThread: false,
   rounds: 5,
   pauseMs: 0,
-  usageEveryMs: 0
+  usageEveryMs: 0,
+  reader: process.pid
 }
 
 export interface Writer {

@@ -271,10 +271,12 @@ async function work(store: Store, actors: readonly Actor[]): Promise<void> {
 
 /** With nobody to hear it there is nothing to go on for: a reader that was killed cannot end it. */
 function endWithReader(): void {
-  const reader = process.ppid
-  setInterval(() => {
-    if (process.ppid !== reader) process.exit(3)
-  }, 100).unref()
+  const endIfAlone = (): void => {
+    if (process.ppid !== options.reader) process.exit(3)
+  }
+  // It may have been killed before this process had begun.
+  endIfAlone()
+  setInterval(endIfAlone, 100).unref()
 }
 
 function tellUsage(): void {
