@@ -148,7 +148,9 @@ export class Actions {
     if (log === undefined || seen === undefined || this.#life.disk.isDead) return
     const least: AckLevel = this.#life.hadFault ? 'synced' : 'written'
     new Checker(history, seen, { least, isReopened: false, isLenient: this.#life.disk.hasLied }).check()
-    if (!this.#life.mayFail) await checkLookups(log, seen, new Random(seen.end))
+    if (this.#life.hadFault) return
+    // The process may end in the middle of one.
+    await this.#life.attempt(`look up in ${history.name}`, () => checkLookups(log, seen, new Random(seen.end)))
   }
 
   /** A reader who stays: what it is shown is in order, and what somebody sent. */

@@ -274,9 +274,15 @@ export class Checker {
   /** T1: a reader with `read_committed` sees what was committed, all of it, and nothing else. */
   #checkTransactions(): void {
     const { start, stable, highWatermark, committed } = this.#seen
-    const undecided = this.#history.firstUndecided()
-    const wanted = Math.max(start, Math.min(undecided ?? highWatermark, highWatermark))
-    if (stable !== wanted && !this.#expected.isLenient)
+    const history = this.#history
+    const stableAt = (undecided = highWatermark): number => Math.max(start, Math.min(undecided, highWatermark))
+    const wanted = stableAt(history.firstUndecided())
+    const forgottenBelow = Math.max(0, ...history.missingBefore.filter(base => base <= start))
+    const wantedWithout = stableAt(history.firstUndecided(forgottenBelow))
+    // Where both are the same, what is seen later tells.
+    if (stable !== wanted && stable === wantedWithout) history.forget(forgottenBelow)
+    else if (stable === wanted && stable !== wantedWithout) history.missingBefore = []
+    else if (stable !== wanted && !this.#expected.isLenient)
       this.#fail(`the last stable offset is ${stable}, not ${wanted} (high watermark ${highWatermark})`)
     const expected = [...this.#found]
       .filter(([offset, { attempt }]) => {

@@ -72,6 +72,10 @@ export class History {
   /** A cut that was asked for and not answered: the log ends anywhere from here on. */
   pendingCut: number | undefined
   hold: number | undefined
+  /** Base offsets of segments in front of which one was missing when the log was opened. Of an open transaction, what lies
+   * in front of the last of them that is not above the log start may have been forgotten then: nothing tells any more how
+   * it ended. Empty once it is known what became of it. */
+  missingBefore: readonly number[] = []
   /** Cuts that were asked for. */
   cuts = 0
   /** A cleaning may have been here. */
@@ -195,15 +199,25 @@ export class History {
     }
   }
 
+  /** Who opened the log forgot the records of open transactions in front of a segment that is missing. */
+  forget(below: number): void {
+    for (const [offset, { attempt, outcome }] of this.entries)
+      if (offset < below && attempt.kind === 'transact' && outcome === undefined) this.entries.delete(offset)
+    this.missingBefore = []
+  }
+
   inOrder(): [number, Entry][] {
     return [...this.entries].sort(([a], [b]) => a - b)
   }
 
-  /** First offset of a transaction that is not decided; `undefined` without one. */
-  firstUndecided(): number | undefined {
-    for (const [offset, { attempt, outcome }] of this.inOrder())
-      if (attempt.kind === 'transact' && outcome === undefined) return offset
-    return undefined
+  /** First offset, of those from `from` on, of a transaction that is not decided; `undefined` without one. */
+  firstUndecided(from = 0): number | undefined {
+    let first: number | undefined
+    for (const [offset, { attempt, outcome }] of this.entries) {
+      const isUndecided = attempt.kind === 'transact' && outcome === undefined
+      if (isUndecided && offset >= from && offset < (first ?? offset + 1)) first = offset
+    }
+    return first
   }
 
   isOpen(producerId: number): boolean {

@@ -5,6 +5,7 @@ import { isLogError } from '../../lib/util/errors.ts'
 import { ManualClock } from '../helpers/manual-clock.ts'
 import type { SimulatedDisk, Trace } from './disk.ts'
 import { type History, Violation } from './history.ts'
+import { noteMissing } from './missing-segments.ts'
 import type { Schedule } from './schedule.ts'
 
 export const DATA = '/data'
@@ -60,6 +61,7 @@ export class Life {
     const [topic, partition] = split(history.name)
     const open = this.store.log(topic, partition)
     if (open !== undefined) return open
+    await noteMissing(history, this.disk.fs, `${DATA}/${history.name}`)
     return this.attempt(`open ${history.name}`, () => this.store.openLog(topic, partition))
   }
 

@@ -12,6 +12,7 @@ import { SimulatedDisk, Trace } from './disk.ts'
 import { GuestTopic } from './guest.ts'
 import { History, Violation } from './history.ts'
 import { DATA, Life, Stopped } from './life.ts'
+import { noteMissing } from './missing-segments.ts'
 import { observe } from './observation.ts'
 import { anyhow, type CrashOutcome, DROP_ALL, KEEP_ALL, KILL, ZEROS } from './outcomes.ts'
 import { Random, seedBelow } from './random.ts'
@@ -337,6 +338,7 @@ class Simulation {
     const sizes = await logSizes(fs)
     const watermarks = new Map<string, number | undefined>()
     for (const name of histories.keys()) watermarks.set(name, await durableUpTo(fs, `${DATA}/${name}`))
+    for (const history of histories.values()) await noteMissing(history, fs, `${DATA}/${history.name}`)
     this.#live(new SimulatedDisk(fs, this.#trace), histories, this.#life.clock.now())
     const life = this.#life
     life.hadFault = isLenient
