@@ -135,6 +135,7 @@ export class MemoryFileHandle implements FileHandle {
 
   async #sync(operation: 'datasync' | 'sync'): Promise<void> {
     this.#alive('fsync')
+    const scope = this.#file.beginSync()
     try {
       await this.#access.enter({ operation, path: this.path })
     } catch (error) {
@@ -142,7 +143,7 @@ export class MemoryFileHandle implements FileHandle {
       throw error
     }
     this.#refuseDead('fsync')
-    this.#file.sync()
+    this.#file.endSync(scope)
   }
 
   #mayWrite(call: string): void {

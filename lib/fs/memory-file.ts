@@ -7,6 +7,7 @@
  *   M3  A sector whose sync failed, or that the device lost, is shown to readers, clean for later syncs and never on
  *       the device, until it is written again. Linux treats pages so (promise F6).
  *   M4  A sector that was written several times since the last sync may have come to the device after any but the last.
+ *   M5  A sync covers what was there when it began: what is written meanwhile waits for the next one.
  */
 export const SECTOR_BYTES = 512
 
@@ -21,6 +22,16 @@ interface UnsyncedSector {
   /** Before the newest change; `undefined`: there was one change. */
   older: Buffer | undefined
   lost: boolean
+  /** Number of the newest change, of all changes of the file. */
+  changed: number
+}
+
+/** What a sync that is under way will cover. */
+export interface SyncScope {
+  readonly size: number
+  readonly changes: number
+  /** Of the sectors to be covered, what they hold. */
+  readonly sectors: ReadonlyMap<number, Buffer>
 }
 
 export class MemoryFile {
@@ -35,6 +46,9 @@ export class MemoryFile {
   #bytes = Buffer.alloc(0)
   #size = 0
   #durableSize = 0
+  #changes = 0
+  /** Of the newest scope that a sync has covered. */
+  #coveredChanges = 0
   readonly #unsynced = new Map<number, UnsyncedSector>()
 
   constructor(fields: { inode: number; mode: number; modifiedMs: number }) {
@@ -72,6 +86,8 @@ export class MemoryFile {
     twin.#bytes = Buffer.from(this.#bytes)
     twin.#size = this.#size
     twin.#durableSize = this.#durableSize
+    twin.#changes = this.#changes
+    twin.#coveredChanges = this.#coveredChanges
     // Nobody writes into what was kept of a sector.
     for (const [index, sector] of this.#unsynced) twin.#unsynced.set(index, { ...sector })
     return twin
@@ -90,6 +106,7 @@ export class MemoryFile {
   }
 
   truncate(length: number): void {
+    this.#changes += 1
     this.#reserve(length)
     if (length < this.#size) {
       this.#touch(length, this.#size)
@@ -98,9 +115,24 @@ export class MemoryFile {
     this.#size = length
   }
 
-  sync(): void {
-    for (const [index, sector] of this.#unsynced) if (!sector.lost) this.#unsynced.delete(index)
-    this.#durableSize = this.#size
+  beginSync(): SyncScope {
+    const sectors = new Map<number, Buffer>()
+    for (const [index, { lost }] of this.#unsynced) if (!lost) sectors.set(index, this.#copyOf(index))
+    return { size: this.#size, changes: this.#changes, sectors }
+  }
+
+  /** M5. */
+  endSync({ size, changes, sectors }: SyncScope): void {
+    // One that began later has ended before it.
+    if (changes < this.#coveredChanges) return
+    this.#coveredChanges = changes
+    for (const [index, bytes] of sectors) {
+      const sector = this.#unsynced.get(index)
+      if (sector === undefined || sector.lost) continue
+      if (sector.changed <= changes) this.#unsynced.delete(index)
+      else this.#unsynced.set(index, { ...sector, before: bytes })
+    }
+    this.#durableSize = size
   }
 
   /** M3. */
@@ -150,18 +182,24 @@ export class MemoryFile {
 
   #touch(from: number, to: number): void {
     if (to <= from) return
+    const changed = ++this.#changes
     const last = Math.floor((to - 1) / SECTOR_BYTES)
     for (let index = Math.floor(from / SECTOR_BYTES); index <= last; index += 1) {
       const known = this.#unsynced.get(index)
-      const present = Buffer.from(this.#bytes.subarray(index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES))
+      const present = this.#copyOf(index)
       if (known === undefined) {
-        this.#unsynced.set(index, { before: present, older: undefined, lost: false })
+        this.#unsynced.set(index, { before: present, older: undefined, lost: false, changed })
       } else {
         // What is lost is not on the device, and was never on its way there.
         if (!known.lost) known.older = present
         known.lost = false
+        known.changed = changed
       }
     }
+  }
+
+  #copyOf(sector: number): Buffer {
+    return Buffer.from(this.#bytes.subarray(sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES))
   }
 
   #lose(from: number, to: number): void {

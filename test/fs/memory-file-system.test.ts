@@ -216,6 +216,43 @@ t.test('a sector that was written twice may have come to the device after the fi
   t.same(await readWholeFile(fs, '/a', 4096), wanted)
 })
 
+t.test('a sync covers what was there when it began, and nothing that was written meanwhile', async t => {
+  const { fs, handle } = await fileOf(Buffer.alloc(512, 1))
+  await writeFully(handle, Buffer.alloc(100, 2), 0)
+  const waiting: (() => void)[] = []
+  fs.onCall = ({ operation }) =>
+    operation === 'datasync' ? new Promise<void>(resolve => waiting.push(resolve)) : undefined
+  const first = handle.datasync()
+  await writeFully(handle, Buffer.alloc(100, 3), 100)
+  await writeFully(handle, Buffer.alloc(600, 4), 512)
+  const early = fs.clone()
+  waiting.shift()?.()
+  await first
+  early.powerCut()
+  fs.powerCut()
+  t.same(await readWholeFile(early, '/a', 4096), Buffer.alloc(512, 1), 'nothing before it ends')
+  const wanted = Buffer.concat([Buffer.alloc(100, 2), Buffer.alloc(412, 1)])
+  t.same(await readWholeFile(fs, '/a', 4096), wanted)
+})
+
+t.test('of two syncs that run at once, the one that began first takes nothing back of the other', async t => {
+  const { fs, handle } = await fileOf(Buffer.alloc(512, 1))
+  await writeFully(handle, Buffer.alloc(100, 2), 0)
+  const waiting: (() => void)[] = []
+  fs.onCall = ({ operation }) =>
+    operation === 'datasync' ? new Promise<void>(resolve => waiting.push(resolve)) : undefined
+  const first = handle.datasync()
+  await writeFully(handle, Buffer.alloc(600, 3), 100)
+  const second = handle.datasync()
+  await writeFully(handle, Buffer.alloc(100, 4), 200)
+  waiting.pop()?.()
+  await second
+  waiting.pop()?.()
+  await first
+  fs.powerCut()
+  t.same(await readWholeFile(fs, '/a', 4096), Buffer.concat([Buffer.alloc(100, 2), Buffer.alloc(600, 3)]))
+})
+
 t.test('a device of 4 KiB sectors writes each of them whole, and only new ones may hold anything', async t => {
   const { fs, handle } = await fileOf(Buffer.alloc(4096 + 512, 1))
   await writeFully(handle, Buffer.alloc(4096 * 3, 2), 512)
