@@ -148,6 +148,7 @@ export interface Way {
   /** What is done before the workload so that call number `at` is the one. */
   readonly arm: (at: number) => Operation
   readonly outcomes: readonly CrashOutcome[]
+  readonly isSlow?: boolean
 }
 
 const fault = (name: string, kind: FaultKind, forever: boolean): Way => ({
@@ -166,13 +167,30 @@ export const WAYS: readonly Way[] = [
   fault('EIO once', 'EIO', false),
   fault('EIO for ever', 'EIO', true),
   fault('ENOSPC', 'ENOSPC', true),
-  fault('a short write', 'short', false)
+  fault('a short write', 'short', false),
+  {
+    name: 'the end, while calls of a slow disk are under way',
+    arm: after => ({ kind: 'crash', after }),
+    outcomes: [KILL, DROP_ALL, anyhow(12)],
+    isSlow: true
+  },
+  {
+    name: 'a sync that fails, and the end soon after',
+    arm: after => ({ kind: 'fault', fault: 'sync', after, forever: false, endsAfter: 3 + (after % 9) }),
+    outcomes: [KILL, DROP_ALL, anyhow(13)]
+  }
 ]
 
 /** @param at - 0-based, among the calls that this way fits. `undefined` when the workload has no such call. */
 export async function crashPoint(workload: Workload, way: Way, at: number): Promise<SimulationResult | undefined> {
   const { topics, operations } = workload
-  const schedule: Schedule = { seed: at, topics, background: false, operations: [way.arm(at), ...operations] }
+  const schedule: Schedule = {
+    seed: at,
+    topics,
+    background: false,
+    isSlow: way.isSlow === true,
+    operations: [way.arm(at), ...operations]
+  }
   const result = await simulate(schedule, { endsAtCrash: true, outcomes: way.outcomes })
   return result.wasReached || result.failure !== undefined ? result : undefined
 }

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { dirname } from 'node:path'
 import type { FileSystemCall, MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
 import { WATERMARK_FILE } from '../../lib/log/watermark-file.ts'
+import { Random } from './random.ts'
 import type { FaultKind } from './schedule.ts'
 
 const READING: ReadonlySet<string> = new Set([
@@ -59,6 +60,7 @@ interface Fault {
   /** Calls that it fits until it strikes. */
   left: number
   readonly forever: boolean
+  readonly endsAfter: number | undefined
 }
 
 export class SimulatedDisk {
@@ -79,9 +81,14 @@ export class SimulatedDisk {
   /** A fault struck, or the armed end came. */
   wasReached = false
 
-  constructor(fs: MemoryFileSystem, trace: Trace) {
+  /** How many turns a call takes; `undefined`: none. */
+  readonly #turns: Random | undefined
+
+  /** @param slowBy - a seed: calls that change the disk take turns of the event loop, and then take effect. */
+  constructor(fs: MemoryFileSystem, trace: Trace, slowBy?: number) {
     this.fs = fs
     this.#trace = trace
+    this.#turns = slowBy === undefined ? undefined : new Random(slowBy)
     fs.onCall = call => this.#enter(call)
   }
 
@@ -108,8 +115,8 @@ export class SimulatedDisk {
     this.#untilDead = changes
   }
 
-  fail(kind: FaultKind, after: number, forever: boolean): void {
-    this.#fault = { kind, left: after, forever: forever && kind !== 'lie' && kind !== 'lose' }
+  fail(kind: FaultKind, after: number, forever: boolean, endsAfter?: number): void {
+    this.#fault = { kind, left: after, forever: forever && kind !== 'lie' && kind !== 'lose', endsAfter }
   }
 
   heal(): void {
@@ -133,11 +140,29 @@ export class SimulatedDisk {
     this.#trace.add(strikes ? `${nameOf(call)} ${fault.kind}` : nameOf(call))
     if (!strikes) {
       if (call.operation === 'datasync' && call.path.endsWith(WATERMARK_FILE)) this.#untold.delete(dirname(call.path))
-      return undefined
+      return changes ? this.#taking(call) : undefined
     }
     this.wasReached = true
+    if (fault.endsAfter !== undefined) this.#untilDead ??= fault.endsAfter
     if (!fault.forever) this.#fault = undefined
     return this.#strike(fault.kind, call)
+  }
+
+  /** The process may end meanwhile; then it has no effect. */
+  async #take(turns: number): Promise<void> {
+    for (let left = turns; left > 0; left -= 1) await new Promise<void>(resolve => setImmediate(resolve))
+    if (this.isDead) throw failure('EIO', 'the process is gone')
+  }
+
+  #taking({ operation }: FileSystemCall): Promise<void> | undefined {
+    if (this.#turns === undefined) return undefined
+    const isSync = operation === 'datasync' || operation === 'sync'
+    const turns = this.#turns.below(isSync ? 12 : 3)
+    if (turns === 0) return undefined
+    const taken = this.#take(turns)
+    // A call on the caller's thread waits for nothing.
+    taken.catch(() => undefined)
+    return taken
   }
 
   #strike(kind: FaultKind, { operation, path, length = 0 }: FileSystemCall): unknown {
@@ -153,7 +178,7 @@ export class SimulatedDisk {
           this.hasFailedSync = true
           this.#untold.add(dirname(path))
         }
-        throw failure(kind, `${operation} made to fail`)
+        throw failure(kind === 'sync' ? 'EIO' : kind, `${operation} made to fail`)
     }
   }
 }
@@ -166,6 +191,8 @@ function fits(kind: FaultKind, { operation, length = 0 }: FileSystemCall, change
       return operation === 'write' && length > 1
     case 'EMFILE':
       return operation === 'open'
+    case 'sync':
+      return operation === 'datasync' || operation === 'sync' || operation === 'syncDirectory'
     case 'ENOSPC':
       return changes && operation !== 'unlink' && operation !== 'removeDirectory'
     default:

@@ -19,7 +19,8 @@ export interface SimulatedTopic {
 /** 0 is a record without a key; of the others every third number is a tombstone. */
 export type Keys = readonly number[]
 
-export type FaultKind = 'EIO' | 'ENOSPC' | 'EMFILE' | 'short' | 'lie' | 'lose'
+/** `sync`: EIO, of a sync alone. */
+export type FaultKind = 'EIO' | 'sync' | 'ENOSPC' | 'EMFILE' | 'short' | 'lie' | 'lose'
 
 export type Operation =
   | {
@@ -48,7 +49,14 @@ export type Operation =
   | { readonly kind: 'check' | 'follow' | 'reopen-log' | 'release'; readonly log: number }
   | { readonly kind: 'retain' | 'compact' | 'checkpoint' | 'settle' | 'heal' | 'alter' | 'recreate' }
   | { readonly kind: 'advance' | 'jump'; readonly ms: number }
-  | { readonly kind: 'fault'; readonly fault: FaultKind; readonly after: number; readonly forever: boolean }
+  | {
+      readonly kind: 'fault'
+      readonly fault: FaultKind
+      readonly after: number
+      readonly forever: boolean
+      /** So many changes after it the life ends. */
+      readonly endsAfter?: number | undefined
+    }
   /** Arms the end: after so many calls that change the disk, or at the end of the schedule, nothing happens any more. */
   | { readonly kind: 'crash'; readonly after: number }
   | { readonly kind: 'reopen' }
@@ -58,6 +66,8 @@ export interface Schedule {
   readonly topics: readonly SimulatedTopic[]
   /** Upkeep by itself: retention, compaction, rolling by age, as time passes. */
   readonly background: boolean
+  /** Calls take turns of the event loop, so that others come between their beginning and their end. */
+  readonly isSlow: boolean
   readonly operations: readonly Operation[]
 }
 
@@ -80,7 +90,7 @@ export function scheduleOf(seed: number): Schedule {
     if (random.chance(10)) operations.push({ kind: 'crash', after: random.pick([1, 3, 9, 27]) + random.below(9) })
     operations.push(operationOf(random))
   }
-  return { seed, topics, background: random.chance(40), operations }
+  return { seed, topics, background: random.chance(40), isSlow: random.chance(50), operations }
 }
 
 function topicOf(name: string, random: Random, isCompacted: boolean): SimulatedTopic {
@@ -169,8 +179,27 @@ function operationOf(random: Random): Operation {
     case 'jump':
       return { kind, ms: random.pick([-3_600_000, 3_600_000 * 30]) }
     case 'fault': {
-      const fault = random.pick(['EIO', 'EIO', 'ENOSPC', 'ENOSPC', 'EMFILE', 'short', 'short', 'lie', 'lose'] as const)
-      return { kind, fault, after: random.below(30), forever: random.chance(30) }
+      const fault = random.pick([
+        'EIO',
+        'EIO',
+        'sync',
+        'sync',
+        'ENOSPC',
+        'ENOSPC',
+        'EMFILE',
+        'short',
+        'short',
+        'lie',
+        'lose'
+      ] as const)
+      const after = random.below(fault === 'sync' ? 5 : 30)
+      return {
+        kind,
+        fault,
+        after,
+        forever: random.chance(30),
+        endsAfter: random.chance(40) ? random.below(12) : undefined
+      }
     }
     case 'crash':
       return { kind, after: 1 }

@@ -116,7 +116,7 @@ class Simulation {
 
   async #begin(): Promise<void> {
     const histories = new Map<string, History>()
-    this.#live(new SimulatedDisk(new MemoryFileSystem({ now: () => WALL }), this.#trace), histories, WALL)
+    this.#live(this.#disk(new MemoryFileSystem({ now: () => WALL })), histories, WALL)
     await this.#life.open()
     for (const topic of this.#schedule.topics) {
       await this.#life.store.createTopic(topic.name, { partitions: topic.partitions, configs: topic.configs })
@@ -125,6 +125,11 @@ class Simulation {
         histories.set(history.name, history)
       }
     }
+  }
+
+  #disk(fs: MemoryFileSystem): SimulatedDisk {
+    const { isSlow, seed } = this.#schedule
+    return new SimulatedDisk(fs, this.#trace, isSlow ? seedBelow(seed, this.#schedules) : undefined)
   }
 
   #live(disk: SimulatedDisk, histories: Map<string, History>, wall: number): void {
@@ -170,7 +175,7 @@ class Simulation {
         return life.clock.jumpTo(life.clock.now() + operation.ms)
       case 'fault':
         life.hadFault = true
-        return life.disk.fail(operation.fault, operation.after, operation.forever)
+        return life.disk.fail(operation.fault, operation.after, operation.forever, operation.endsAfter)
       case 'heal':
         return life.disk.heal()
       case 'alter':
@@ -339,7 +344,7 @@ class Simulation {
     const watermarks = new Map<string, number | undefined>()
     for (const name of histories.keys()) watermarks.set(name, await durableUpTo(fs, `${DATA}/${name}`))
     for (const history of histories.values()) await noteMissing(history, fs, `${DATA}/${history.name}`)
-    this.#live(new SimulatedDisk(fs, this.#trace), histories, this.#life.clock.now())
+    this.#live(this.#disk(fs), histories, this.#life.clock.now())
     const life = this.#life
     life.hadFault = isLenient
     life.disk.hasLied = isLenient
