@@ -34,8 +34,9 @@ export class TopicRemoval {
     for (const slot of slots) this.#table.remove(slot)
     for (const slot of slots) await this.#table.letGo(slot)
     const directories = new Set(slots.map(slot => slot.directory))
+    // All of them before anything can fail: who makes the topic anew ends what is left of this.
+    for (const { topicsFile } of directories) topicsFile.topics.set(topic, { ...entry, pending: 'delete' })
     for (const directory of directories) {
-      directory.topicsFile.topics.set(topic, { ...entry, pending: 'delete' })
       const folders = slots.filter(slot => slot.directory === directory).map(slot => slot.folder)
       await this.#renameAll(directory, folders)
     }

@@ -129,6 +129,9 @@ export class Topics {
       }
       const settings = changedConfigs(new Map([['retention.ms', '-1']]), { set: configs })
       topicLogConfig(settings, this.#defaults)
+      // Its folders may be there still: they must not be taken for those of the new one.
+      for (const directory of this.#directories)
+        if (directory.topicsFile.topics.get(topic)?.pending === 'delete') await this.#removal.finish(directory)
       const entry: TopicEntry = { topicId: randomKafkaUuid(), partitions, origin: 'created', configs: settings }
       await this.#addPartitions(topic, entry, 0)
     })

@@ -333,6 +333,32 @@ t.test('wherever the power goes while a topic is deleted, it is there whole, or 
   t.same([...outcomes].sort(), ['gone', 'whole'])
 })
 
+t.test('a topic whose deletion failed half-way can be made anew, and no end of the process mixes the two', async t => {
+  for (let at = 0; ; at += 1) {
+    const fs = new MemoryFileSystem()
+    const store = await Store.open('/data', { fs })
+    await store.createTopic('orders', { partitions: 2 })
+    await (await store.openLog('orders', 0)).append([{ value: 'old' }])
+    let calls = 0
+    fs.onCall = ({ operation, path }) => {
+      const isOfTopics = path.endsWith('heartwood-topics.tmp') || path === '/data' || operation === 'rename'
+      if (isOfTopics && calls++ === at) throw Object.assign(new Error('EIO: broken'), { code: 'EIO' })
+    }
+    await store.deleteTopic('orders').catch(() => undefined)
+    if (calls <= at) break
+    const ends: MemoryFileSystem[] = []
+    fs.onCall = ({ operation }) => void (/^(sync|rename)/.test(operation) && ends.push(fs.clone()))
+    await store.createTopic('orders', { partitions: 2 })
+    t.same(await values(await store.openLog('orders', 0)), [], `call ${at}`)
+    await store.close()
+    for (const [number, end] of ends.entries()) {
+      const again = await Store.open('/data', { fs: end })
+      t.same(again.status().failed, [], `call ${at}, the process ends at call ${number} of the creation`)
+      await again.close()
+    }
+  }
+})
+
 t.test('a topic whose folders another process took away is simply gone', async t => {
   const dir = join(await tempDir(t), 'data')
   const store = await Store.open(dir)
