@@ -149,8 +149,12 @@ export class Actions {
     const least: AckLevel = this.#life.hadFault ? 'synced' : 'written'
     new Checker(history, seen, { least, isReopened: false, isLenient: this.#life.disk.hasLied }).check()
     if (this.#life.hadFault) return
-    // The process may end in the middle of one.
-    await this.#life.attempt(`look up in ${history.name}`, () => checkLookups(log, seen, new Random(seen.end)))
+    try {
+      await this.#life.attempt(`look up in ${history.name}`, () => checkLookups(log, seen, new Random(seen.end)))
+    } catch (error) {
+      // The process may end in the middle of one; what it still answers then, nobody hears.
+      if (!this.#life.disk.isDead) throw error
+    }
   }
 
   /** A reader who stays: what it is shown is in order, and what somebody sent. */

@@ -75,8 +75,11 @@ export class SimulatedDisk {
   hasFailedSync = false
   /** A write was not what it said. What follows is no failure of the engine unless it serves wrong bytes. */
   hasLied = false
-  /** Folders in which a sync failed and no watermark says so yet. */
+  /** Folders in which the sync of a log failed and no watermark says so yet. */
   readonly #untold = new Set<string>()
+  #strikes = 0
+  #strikesBefore = 0
+  #underWay = 0
   changes = 0
   /** A fault struck, or the armed end came. */
   wasReached = false
@@ -102,12 +105,19 @@ export class SimulatedDisk {
 
   /** The process ends, if it has not already. @returns what is on the disk, its own from here on. */
   die(): MemoryFileSystem {
-    if (this.#left === undefined) {
-      this.#left = this.fs.clone()
-      // Nobody was left to note the failure down: who comes next must believe the page cache, which lies.
-      if (this.#untold.size > 0) this.hasLied = true
-    }
+    this.#left ??= this.fs.clone()
     return this.#left
+  }
+
+  /** A sync failed, and nobody was left to note it down: who comes next must believe the page cache, which lies. */
+  get isUntold(): boolean {
+    return this.#untold.size > 0
+  }
+
+  /** An operation is over. Whoever had two of them without a further fault had the time to note down what failed. */
+  pause(): void {
+    if (this.#strikes === this.#strikesBefore && this.#underWay === 0) this.#untold.clear()
+    this.#strikesBefore = this.#strikes
   }
 
   /** After so many more calls that change the disk nothing happens here any more. */
@@ -143,6 +153,7 @@ export class SimulatedDisk {
       return changes ? this.#taking(call) : undefined
     }
     this.wasReached = true
+    this.#strikes += 1
     if (fault.endsAfter !== undefined) this.#untilDead ??= fault.endsAfter
     if (!fault.forever) this.#fault = undefined
     return this.#strike(fault.kind, call)
@@ -150,7 +161,9 @@ export class SimulatedDisk {
 
   /** The process may end meanwhile; then it has no effect. */
   async #take(turns: number): Promise<void> {
+    this.#underWay += 1
     for (let left = turns; left > 0; left -= 1) await new Promise<void>(resolve => setImmediate(resolve))
+    this.#underWay -= 1
     if (this.isDead) throw failure('EIO', 'the process is gone')
   }
 
@@ -176,7 +189,7 @@ export class SimulatedDisk {
       default:
         if (operation === 'datasync' || operation === 'sync') {
           this.hasFailedSync = true
-          this.#untold.add(dirname(path))
+          if (path.endsWith('.log')) this.#untold.add(dirname(path))
         }
         throw failure(kind === 'sync' ? 'EIO' : kind, `${operation} made to fail`)
     }
