@@ -1,4 +1,5 @@
 /** The thread that a cleaning runs in: see cleaner-host.ts. */
+import { getPriority, setPriority } from 'node:os'
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { nodeFileSystem } from '../fs/node-file-system.ts'
 import { systemClock } from '../util/clock.ts'
@@ -8,6 +9,9 @@ import { CleaningPace } from './cleaning-pace.ts'
 import type { CleanedGroup, CleaningProgress } from './cleaning-types.ts'
 
 const PROGRESS_EVERY_MS = 100
+/** Steps of Unix niceness that a cleaning stands behind the program's own threads; idle processors it has all the same. */
+const STEPS_BEHIND = 10
+const LAST_STEP = 19
 
 class Work {
   readonly #port: MessagePort
@@ -71,4 +75,15 @@ class Work {
   }
 }
 
+/** On Linux alone: elsewhere threads have no niceness of their own, and the whole process would be slow. */
+function standBehind(): void {
+  if (process.platform !== 'linux') return
+  try {
+    setPriority(Math.min(getPriority() + STEPS_BEHIND, LAST_STEP))
+  } catch {
+    // A sandbox may forbid it; nothing depends on it.
+  }
+}
+
+standBehind()
 if (parentPort !== null) void new Work(parentPort, workerData as WorkerJob).run()

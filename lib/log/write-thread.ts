@@ -15,8 +15,15 @@ import { KiB } from '../util/sizes.ts'
 export const LARGEST_HERE_BYTES = 256 * KiB
 /** What a write may cost the event loop before the pool takes over. */
 const SLOW_MS = 2
-/** Quick writes of the pool in a row until the calling thread tries again: one stall for each disturbance. */
-const PROBATION = 32
+/**
+ * Quick writes of the pool in a row until the calling thread tries again. A thread may have been slow because it lost its
+ * processor for a moment, and a trip to the pool may lose it twice: beside a busy thread it takes milliseconds where a
+ * write takes 0.1. So few at first, and twice as many each time it is slow again: one stall for each disturbance.
+ */
+const LEAST_PROBATION = 4
+const MOST_PROBATION = 32
+/** After so many quick writes in a row what was slow is forgotten. */
+const QUICK_AGAIN = 64
 /**
  * How long the event loop may stand still for appends; to let it turn takes 1 % of that. What was begun is finished:
  * eight appends of 100 KB, and the collection of what they leave, can take three times as long once more.
@@ -27,6 +34,8 @@ export class WriteThread {
   /** Groups written so far: another number tells that something was appended. */
   writes = 0
   #probation = 0
+  #nextProbation = LEAST_PROBATION
+  #quickInARow = 0
   /** When the first call was answered here since the event loop turned last; `undefined` if none was. */
   #since: number | undefined
   readonly #turned = (): void => {
@@ -63,12 +72,23 @@ export class WriteThread {
 
   wroteHere(milliseconds: number): void {
     this.writes += 1
-    if (milliseconds > SLOW_MS) this.#probation = PROBATION
+    if (milliseconds > SLOW_MS) this.#wasSlow()
+    else if (this.#nextProbation > LEAST_PROBATION) {
+      this.#quickInARow += 1
+      if (this.#quickInARow >= QUICK_AGAIN) this.#nextProbation = LEAST_PROBATION
+    }
   }
 
   wroteThere(milliseconds: number): void {
     this.writes += 1
     if (this.#probation === 0) return
-    this.#probation = milliseconds > SLOW_MS ? PROBATION : this.#probation - 1
+    if (milliseconds > SLOW_MS) this.#wasSlow()
+    else this.#probation -= 1
+  }
+
+  #wasSlow(): void {
+    this.#probation = this.#nextProbation
+    this.#nextProbation = Math.min(2 * this.#nextProbation, MOST_PROBATION)
+    this.#quickInARow = 0
   }
 }
