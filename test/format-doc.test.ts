@@ -22,7 +22,7 @@ import { compress, decompress } from '../lib/record/compression/index.ts'
 import { parseControlRecord } from '../lib/record/control-record.ts'
 import { OffsetIndex } from '../lib/segment/offset-index.ts'
 import { TimeIndex } from '../lib/segment/time-index.ts'
-import { TransactionIndex } from '../lib/segment/transaction-index.ts'
+import { TransactionIndex, transactionsDigest } from '../lib/segment/transaction-index.ts'
 import { formatCleanShutdownMarker } from '../lib/store/clean-shutdown.ts'
 import { formatMetaProperties, parseMetaProperties } from '../lib/store/meta-properties.ts'
 import { formatPartitionMetadata, parsePartitionMetadata } from '../lib/store/partition-metadata.ts'
@@ -214,7 +214,12 @@ t.test('the text files of the page are read, and written again they are the same
   await file.write(log, 0)
   const { bytes, scan, digest } = await digestOfFile(fs, '/00000000000000000000.log')
   const { nextOffset } = scan
-  t.match(manifest.sealed, [{ baseOffset: 0, bytes, nextOffset, digest }], 'the digest is that of the log on the page')
+  const transactions = transactionsDigest(dump('00000000000000000000.txnindex'))
+  t.match(
+    manifest.sealed,
+    [{ baseOffset: 0, bytes, nextOffset, digest, transactions }],
+    'the digests are those of the log and of the transaction index on the page'
+  )
   const holes = parseHoles(dump('heartwood-holes'))
   t.same(formatHoles(holes), dump('heartwood-holes'))
   t.match(holes, [{ fromOffset: 217, toOffset: 434, markedMs: T0 }])

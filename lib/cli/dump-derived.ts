@@ -83,11 +83,22 @@ function parsed(name: string, bytes: Buffer): [string, Record<string, unknown>][
     ])
   }
   if (name === MANIFEST_FILE) {
-    const { logStartOffset, sealed, activeBaseOffset } = parseManifest(bytes)
-    const of = { logStartOffset, activeBaseOffset: activeBaseOffset ?? null }
-    const lines = sealed.map(({ digest, verifiedMs, ...segment }): [string, Record<string, unknown>] => [
+    const { logStartOffset, sealed, active } = parseManifest(bytes)
+    const of = {
+      logStartOffset,
+      activeBaseOffset: active?.baseOffset ?? null,
+      activeNextOffset: active?.nextOffset ?? null,
+      activeTransactions: active?.transactions ?? null
+    }
+    const lines = sealed.map(({ digest, verifiedMs, transactions, ...segment }): [string, Record<string, unknown>] => [
       'manifest-segment',
-      { ...segment, batches: digest?.batches ?? null, hash: digest?.hash ?? null, verifiedMs: verifiedMs ?? null }
+      {
+        ...segment,
+        batches: digest?.batches ?? null,
+        hash: digest?.hash ?? null,
+        verifiedMs: verifiedMs ?? null,
+        transactions: transactions ?? null
+      }
     ])
     return [['manifest', of], ...lines]
   }

@@ -2,7 +2,13 @@ import type { FileSystem } from '../fs/file-system.ts'
 import { readWholeFile } from '../fs/replace-file.ts'
 import { toLogError } from '../fs/system-errors.ts'
 import { filePath, segmentFileName, TRANSACTION_INDEX_SUFFIX } from '../segment/file-names.ts'
-import { type AbortedTransaction, TransactionIndex } from '../segment/transaction-index.ts'
+import {
+  type AbortedTransaction,
+  isSameDigest,
+  TransactionIndex,
+  transactionsDigest
+} from '../segment/transaction-index.ts'
+import { LogError } from '../util/errors.ts'
 import { MiB } from '../util/sizes.ts'
 import type { CleaningInput } from './cleaning-types.ts'
 
@@ -27,7 +33,7 @@ export class AbortedTransactions {
    * Those that concern records of segment `from`, the number of one of the input's, up to `upper`, exclusive. Segments
    * must be asked for in order.
    *
-   * @throws {LogError} CORRUPT_FILE if an index cannot be one.
+   * @throws {LogError} CORRUPT_FILE if an index cannot be one, or is not the one that was noted.
    */
   async collect(from: number, upper: number): Promise<AbortedTransaction[]> {
     const { segments, abortedLater = [] } = this.#input
@@ -46,12 +52,17 @@ export class AbortedTransactions {
     let index = this.#indexes.get(i)
     if (index === undefined) {
       const { dir, segments } = this.#input
-      const { baseOffset } = segments[i]!
+      const { baseOffset, transactions } = segments[i]!
       const path = filePath(dir, segmentFileName(baseOffset, TRANSACTION_INDEX_SUFFIX))
       const bytes = await readWholeFile(this.#fs, path, MAX_INDEX_BYTES).catch(error => {
         throw toLogError(error, 'read', path)
       })
-      index = bytes === undefined ? new TransactionIndex(baseOffset) : TransactionIndex.parse(bytes, baseOffset)
+      const content = bytes ?? Buffer.alloc(0)
+      if (transactions !== undefined && !isSameDigest(transactionsDigest(content), transactions)) {
+        const message = `${path} is not what it was when its segment was closed: what was aborted would stay for good`
+        throw new LogError('CORRUPT_FILE', message, { path, bytes: content.length })
+      }
+      index = TransactionIndex.parse(content, baseOffset)
       this.#indexes.set(i, index)
     }
     return index

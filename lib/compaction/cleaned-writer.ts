@@ -253,7 +253,7 @@ export class CleanedWriter implements CleanedSink {
       bytes,
       indexBytes: indexes.offsets.byteLength,
       timeIndexBytes: indexes.times.byteLength,
-      transactionIndexBytes: transactions.byteLength
+      transactions: transactions.digest
     })
   }
 

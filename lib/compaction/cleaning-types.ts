@@ -1,5 +1,5 @@
 /** What goes into a cleaning and what comes out of it. All of it can be sent to a worker thread. */
-import type { AbortedTransaction } from '../segment/transaction-index.ts'
+import type { AbortedTransaction, TransactionsDigest } from '../segment/transaction-index.ts'
 
 /** A sealed segment. */
 export interface SourceSegment {
@@ -10,6 +10,8 @@ export interface SourceSegment {
   readonly bytes: number
   readonly indexBytes: number
   readonly timeIndexBytes: number
+  /** Of its transaction index, where that is known: another one is damaged. */
+  readonly transactions?: TransactionsDigest | undefined
   /** When its `.log` was last changed, ms. */
   readonly modifiedMs: number
 }
@@ -123,8 +125,8 @@ export interface CleanedSegment {
   readonly bytes: number
   readonly indexBytes: number
   readonly timeIndexBytes: number
-  /** 0: there is no such file. */
-  readonly transactionIndexBytes: number
+  /** Of its transaction index; of 0 bytes: there is no such file. */
+  readonly transactions: TransactionsDigest
 }
 
 /** Segments that were written anew: `cleaned` take the place of `sources`. */

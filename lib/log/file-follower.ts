@@ -243,5 +243,5 @@ function isVanished(error: unknown): boolean {
 
 /** True if a read failed because the writer took the file away, or rewrote it: worth another try after `reload`. */
 export function isOvertaken(error: unknown): boolean {
-  return isVanished(error) || isLogError(error, 'CORRUPT_LOG')
+  return isVanished(error) || isLogError(error, 'CORRUPT_LOG') || isLogError(error, 'CORRUPT_FILE')
 }

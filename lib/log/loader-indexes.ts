@@ -9,7 +9,13 @@ import {
   TRANSACTION_INDEX_SUFFIX
 } from '../segment/file-names.ts'
 import { OFFSET_ENTRY_BYTES } from '../segment/offset-index.ts'
-import { TRANSACTION_ENTRY_BYTES, TransactionIndex } from '../segment/transaction-index.ts'
+import {
+  isSameDigest,
+  TRANSACTION_ENTRY_BYTES,
+  TransactionIndex,
+  type TransactionsDigest,
+  transactionsDigest
+} from '../segment/transaction-index.ts'
 import { isLogError } from '../util/errors.ts'
 import { KiB } from '../util/sizes.ts'
 import { isZeros } from './recovery-damage.ts'
@@ -33,31 +39,45 @@ export interface IndexDoubts {
 }
 
 /**
- * What is missing, and whether the transaction index can be read: nobody else could make that one anew. The others
+ * What is missing, and whether the transaction index is the right one: nobody else could make that one anew. The others
  * are judged when they are used, which costs nothing now.
  *
  * @param names - what the folder holds.
+ * @param noted - of the transaction index, where the manifest tells.
  */
 export function doubtIndexes(
   fs: FileSystem,
   dir: string,
-  { baseOffset, names }: { baseOffset: number; names: ReadonlySet<string> }
+  {
+    baseOffset,
+    names,
+    noted
+  }: { baseOffset: number; names: ReadonlySet<string>; noted?: TransactionsDigest | undefined }
 ): IndexDoubts | Promise<IndexDoubts> {
   const stem = segmentFileName(baseOffset, '')
   const offsetIndex = !names.has(stem + OFFSET_INDEX_SUFFIX)
   const timeIndex = !names.has(stem + TIME_INDEX_SUFFIX)
   const transactions = stem + TRANSACTION_INDEX_SUFFIX
   // A segment in which no transaction was aborted has no such file. Where the offset index is gone, it may be gone too.
-  if (!names.has(transactions)) return { offsetIndex, timeIndex, transactionIndex: offsetIndex }
-  const doubted = doubtTransactionIndex(fs, filePath(dir, transactions), baseOffset)
+  if (!names.has(transactions)) {
+    const isLost = noted === undefined ? offsetIndex : noted.bytes > 0
+    return { offsetIndex, timeIndex, transactionIndex: isLost }
+  }
+  const doubted = doubtTransactionIndex(fs, filePath(dir, transactions), baseOffset, noted)
   return doubted.then(transactionIndex => ({ offsetIndex, timeIndex, transactionIndex }))
 }
 
-async function doubtTransactionIndex(fs: FileSystem, path: string, baseOffset: number): Promise<boolean> {
+async function doubtTransactionIndex(
+  fs: FileSystem,
+  path: string,
+  baseOffset: number,
+  noted: TransactionsDigest | undefined
+): Promise<boolean> {
   const stat = await fs.stat(path)
-  if (stat === undefined) return false
+  if (stat === undefined) return noted !== undefined && noted.bytes > 0
   if (stat.size % TRANSACTION_ENTRY_BYTES !== 0 || stat.size > MAX_TRANSACTION_INDEX_BYTES) return true
   const bytes = await readRange(fs, path, 0, stat.size)
+  if (noted !== undefined && !isSameDigest(transactionsDigest(bytes), noted)) return true
   try {
     TransactionIndex.parse(bytes, baseOffset)
     return false

@@ -1,9 +1,10 @@
 /** The manifest of a log that is being loaded. */
 import type { FileSystem } from '../fs/file-system.ts'
 import type { ReplaceOptions } from '../fs/replace-file.ts'
+import { isSameDigest, type TransactionsDigest } from '../segment/transaction-index.ts'
 import { isLogError } from '../util/errors.ts'
 import type { PlannedSegment } from './loader-plan.ts'
-import { type Manifest, readManifest, writeManifest } from './manifest.ts'
+import { type ActiveSegment, type Manifest, readManifest, type SealedSegment, writeManifest } from './manifest.ts'
 import type { ReportBuilder } from './recovery-report.ts'
 
 export interface ManifestContext {
@@ -45,7 +46,34 @@ export async function trimManifest(
     return segment?.validBytes === bytes && segment.fileBytes === bytes && nextOffset <= (next?.baseOffset ?? 0)
   })
   if (sealed.length === manifest.sealed.length) return manifest
-  const trimmed = { ...manifest, sealed, activeBaseOffset: undefined }
+  const active = manifest.active?.baseOffset === kept.at(-1)?.baseOffset ? manifest.active : undefined
+  const trimmed = { ...manifest, sealed, active }
   await writeManifest(fs, dir, trimmed, options)
   return trimmed
+}
+
+/**
+ * Notes transaction indexes that were built anew, and are in their files: were that noted before, a crash in between
+ * would leave the damaged one in force.
+ *
+ * @param rebuilt - by base offset.
+ */
+export async function renewTransactions(
+  { fs, dir, readOnly }: ManifestContext,
+  manifest: Manifest | undefined,
+  rebuilt: ReadonlyMap<number, TransactionsDigest>,
+  options: ReplaceOptions
+): Promise<Manifest | undefined> {
+  if (manifest === undefined || readOnly) return manifest
+  const { sealed, active } = manifest
+  const renewed = <T extends SealedSegment | ActiveSegment>(segment: T): T => {
+    const transactions = rebuilt.get(segment.baseOffset)
+    return transactions === undefined || isSameDigest(transactions, segment.transactions)
+      ? segment
+      : { ...segment, transactions }
+  }
+  const now = { ...manifest, sealed: sealed.map(renewed), active: active && renewed(active) }
+  if (now.active === active && now.sealed.every((segment, i) => segment === sealed[i])) return manifest
+  await writeManifest(fs, dir, now, options)
+  return now
 }

@@ -48,13 +48,15 @@ const MAX_INDEX_BYTES = 64 * MiB
  * @throws the system's error.
  */
 export async function startWithin(context: PlanContext, base: number): Promise<ScanStart | undefined> {
-  const { fs, dir, recoveryPoint, watermark, compacted, epochs, snapshotOffsets } = context
+  const { fs, dir, recoveryPoint, watermark, compacted, epochs, snapshotOffsets, manifest } = context
   if (watermark === undefined || watermark.syncFailed || compacted) return undefined
   if (epochs.epochAt(base) === undefined) return undefined
   const closedAt = Math.max(...snapshotOffsets.filter(offset => offset <= recoveryPoint))
   if (closedAt <= base) return undefined
   const path = (suffix: string): string => join(dir, segmentFileName(base, suffix))
   if ((await fs.stat(path(TRANSACTION_INDEX_SUFFIX))) !== undefined) return undefined
+  const noted = manifest?.active?.baseOffset === base ? manifest.active.transactions : undefined
+  if (noted !== undefined && noted.bytes > 0) return undefined
   try {
     const offsetBytes = await readWholeFile(fs, path(OFFSET_INDEX_SUFFIX), MAX_INDEX_BYTES)
     const timeBytes = await readWholeFile(fs, path(TIME_INDEX_SUFFIX), MAX_INDEX_BYTES)

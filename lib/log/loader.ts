@@ -22,7 +22,7 @@ import { HOLES_FILE, type Hole, LogHoles, readHoles } from './holes.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import { type FolderListing, listFolder, tidyFolder } from './loader-files.ts'
 import { isPreallocatedIndex } from './loader-indexes.ts'
-import { loadManifest, type ManifestContext, trimManifest } from './loader-manifest.ts'
+import { loadManifest, type ManifestContext, renewTransactions, trimManifest } from './loader-manifest.ts'
 import { type LoadPlan, logPath, type PlanContext, type PlannedSegment, planLoad, planPrefix } from './loader-plan.ts'
 import { openSegments } from './loader-segments.ts'
 import type { LoadedLog, LoadOptions } from './loader-types.ts'
@@ -318,11 +318,16 @@ class Loader {
     epochs.truncateFromStart(logStartOffset)
     const hasLater = listing.snapshots.some(offset => offset > logEndOffset)
     if (!this.#readOnly && hasLater) await this.#snapshots.deleteAfter(logEndOffset)
-    const { fs, dir, env } = this.#options
-    const readOnly = this.#readOnly
+    const { fs, dir, env, clean } = this.#options
     const { names } = listing
-    const context = { fs, dir, env, readOnly, names, logStartOffset, snapshots: this.#snapshots, report: this.#report }
-    this.#indexesStored = await openSegments(context, plan, this.#segments)
+    const of = { snapshots: this.#snapshots, report: this.#report, manifest: this.#manifest }
+    const context = { fs, dir, env, readOnly: this.#readOnly, clean, names, logStartOffset, ...of }
+    const { isStored, transactions } = await openSegments(context, plan, this.#segments)
+    this.#indexesStored = isStored
+    if (isStored) {
+      const manifest = this.#manifest
+      this.#manifest = await renewTransactions(this.#manifestContext, manifest, transactions, this.#replaceOptions)
+    }
     const { producers, lastBatchCrc } = plan
     const isEmpty = logEndOffset === first
     const hasSnapshot = isEmpty || listing.snapshots.includes(logEndOffset)

@@ -453,7 +453,6 @@ export class LogEngine implements StreamSource {
           if (state.condition === 'open') this.#assertDrained()
           if (state.condition === 'open') await this.keeper.finish()
           await parts.holds.persist()
-          await parts.manifest?.settle()
         }
         const wasClean = finishes && state.condition === 'open'
         await this.#letGo(wasClean)

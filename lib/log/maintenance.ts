@@ -7,12 +7,12 @@
 import { join } from 'node:path'
 import { toLogError } from '../fs/system-errors.ts'
 import { OFFSET_INDEX_SUFFIX, segmentFileName, TIME_INDEX_SUFFIX } from '../segment/file-names.ts'
-import type { AbortedTransaction, Segment, SegmentEnv } from '../segment/segment.ts'
+import type { AbortedTransaction, Segment, SegmentEnv, TransactionsDigest } from '../segment/segment.ts'
 import { isLogError, LogError } from '../util/errors.ts'
 import { DeferredDeletes } from './deferred-deletes.ts'
 import type { LogHolds } from './holds.ts'
 import type { LogEngine } from './log-engine.ts'
-import { whatIsWrong } from './segment-check.ts'
+import { changedTransactions, whatIsWrong } from './segment-check.ts'
 import { type DigestedFile, digestOf } from './segment-digest.ts'
 import { type CleanedSegment, SegmentSwap } from './segment-swap.ts'
 
@@ -27,6 +27,8 @@ export interface SegmentFacts {
   readonly bytes: number
   readonly indexBytes: number
   readonly timeIndexBytes: number
+  /** Of its transaction index, where that is known: another one is damaged. */
+  readonly transactions: TransactionsDigest | undefined
   /** Of any record, ms; `undefined` where none has a timestamp. */
   readonly largestTimestamp: number | undefined
   /** Largest of the first batch, ms. */
@@ -198,7 +200,9 @@ export class LogMaintenance {
     const segment = state.segments.find(each => each.baseOffset === baseOffset)
     if (segment === undefined || segment === state.active || !segment.isFinished) return undefined
     const { cuts, path, size, nextOffset = baseOffset } = segment
-    const expected = parts.manifest?.of(baseOffset) ?? { baseOffset, bytes: size, nextOffset }
+    const known = parts.manifest?.of(baseOffset) ?? { baseOffset, bytes: size, nextOffset, transactions: undefined }
+    const transactions = known.transactions ?? (await segment.digestOfTransactions())
+    const expected = { ...known, transactions }
     const isSame = (): boolean =>
       state.condition === 'open' && state.segments.includes(segment) && segment.cuts === cuts && segment.path === path
     let found: DigestedFile
@@ -211,7 +215,8 @@ export class LogMaintenance {
     // In turn: where it is being cut or replaced, it is another one afterwards.
     return this.#engine.inTurn(async () => {
       if (!isSame()) return undefined
-      const error = whatIsWrong(path, expected, found)
+      const error =
+        whatIsWrong(path, expected, found) ?? (await changedTransactions(parts.fs, parts.dir, baseOffset, transactions))
       if (error === undefined) parts.manifest?.verified(expected, found)
       return { bytes: found.bytes, error }
     })
@@ -374,6 +379,7 @@ export class LogMaintenance {
       bytes: segment.size,
       indexBytes: await sizeOf(OFFSET_INDEX_SUFFIX),
       timeIndexBytes: await sizeOf(TIME_INDEX_SUFFIX),
+      transactions: segment.knownTransactions,
       largestTimestamp: await segment.largestTimestamp(),
       firstTimestamp: await segment.firstBatchMaxTimestamp,
       modifiedMs: (await fs.stat(segment.path))?.modifiedMs ?? this.#engine.parts.clock.now(),

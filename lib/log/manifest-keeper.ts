@@ -17,12 +17,13 @@ import type { FileSystem } from '../fs/file-system.ts'
 import { type ReplaceOptions, replaceFile } from '../fs/replace-file.ts'
 import { isSystemError, toLogError } from '../fs/system-errors.ts'
 import { filePath, LOG_SUFFIX, segmentFileName } from '../segment/file-names.ts'
+import { isSameDigest } from '../segment/transaction-index.ts'
 import type { Clock, Timer } from '../util/clock.ts'
 import { LogError } from '../util/errors.ts'
 import { MiB } from '../util/sizes.ts'
 import { Turn } from '../util/turn.ts'
 import type { LogState } from './log-state.ts'
-import { formatManifest, MANIFEST_FILE, type Manifest, type SealedSegment } from './manifest.ts'
+import { type ActiveSegment, formatManifest, MANIFEST_FILE, type Manifest, type SealedSegment } from './manifest.ts'
 import { whatIsWrong } from './segment-check.ts'
 import { type DigestedFile, digestOf } from './segment-digest.ts'
 import type { WriteThread } from './write-thread.ts'
@@ -52,13 +53,15 @@ export interface ManifestParts {
 }
 
 /** A segment that is durable, and of which nothing more will be written. */
-export type NewlySealed = Pick<SealedSegment, 'baseOffset' | 'bytes' | 'nextOffset'>
+export type NewlySealed = Pick<SealedSegment, 'baseOffset' | 'bytes' | 'nextOffset' | 'transactions'>
 
 export class ManifestKeeper {
   readonly #parts: ManifestParts
   readonly #known = new Map<number, SealedSegment>()
   /** Base offsets that the file may name: those of the last writing, and of one that failed. */
   #inFile: ReadonlySet<number>
+  /** As the last clean close left it. */
+  #active: ActiveSegment | undefined
   /** Known, and not read yet since they were sealed. */
   readonly #unread = new Set<number>()
   readonly #writing = new Turn()
@@ -76,6 +79,7 @@ export class ManifestKeeper {
     this.#parts = parts
     for (const segment of found?.sealed ?? []) this.#known.set(segment.baseOffset, segment)
     this.#inFile = new Set(this.#known.keys())
+    this.#active = found?.active
   }
 
   /** What is noted of a sealed segment. */
@@ -85,21 +89,21 @@ export class ManifestKeeper {
 
   /** Notes segments that are durable with this length. They are in the file some time later. */
   sealed(segments: readonly NewlySealed[]): void {
-    for (const { baseOffset, bytes, nextOffset } of segments) {
+    for (const { baseOffset, bytes, nextOffset, transactions } of segments) {
       // Until it was read, nobody knows whether offsets are missing.
       const state = { state: 'compacted', digest: undefined, verifiedMs: undefined } as const
-      this.#known.set(baseOffset, { baseOffset, bytes, nextOffset, ...state })
+      this.#known.set(baseOffset, { baseOffset, bytes, nextOffset, transactions, ...state })
       this.#unread.add(baseOffset)
     }
     if (segments.length > 0) this.#changed()
   }
 
   /** Notes that all of a segment's file was read and found sound. It is in the file some time later. */
-  verified({ baseOffset, nextOffset }: NewlySealed, { bytes, scan, digest }: DigestedFile): void {
+  verified({ baseOffset, nextOffset, transactions }: NewlySealed, { bytes, scan, digest }: DigestedFile): void {
     const state = scan.gapCount === 0 ? 'sealed' : 'compacted'
     this.#unread.delete(baseOffset)
     const verifiedMs = this.#parts.clock.now()
-    this.#known.set(baseOffset, { baseOffset, bytes, nextOffset, state, digest, verifiedMs })
+    this.#known.set(baseOffset, { baseOffset, bytes, nextOffset, state, digest, verifiedMs, transactions })
     this.#changed()
   }
 
@@ -116,6 +120,7 @@ export class ManifestKeeper {
       this.#unread.delete(baseOffset)
     }
     for (const baseOffset of [...this.#known.keys()]) gone(baseOffset)
+    if (this.#active !== undefined && isGone(this.#active.baseOffset)) this.#active = undefined
     await this.#writing.run(async () => {
       if (![...this.#inFile].some(isGone)) return
       try {
@@ -130,8 +135,13 @@ export class ManifestKeeper {
     })
   }
 
-  /** The file has all that is known, digests of what is quickly read included, or it could not be written. */
-  async settle(): Promise<void> {
+  /**
+   * The file has all that is known, digests of what is quickly read included, or it could not be written.
+   *
+   * @param active - how the log's last segment will be found, if that is not as it was found.
+   */
+  async settle(active?: ActiveSegment): Promise<void> {
+    if (active !== undefined) this.#closes(active)
     if (!this.#dirty && this.#unread.size === 0) return
     await this.stop()
     let left = AT_CLOSING_BYTES
@@ -140,6 +150,15 @@ export class ManifestKeeper {
       if (left >= 0) await this.#read(baseOffset)
     }
     await this.#writing.run(() => this.#write()).catch(this.#parts.failed)
+  }
+
+  #closes(active: ActiveSegment): void {
+    const { baseOffset, nextOffset, transactions } = this.#active ?? {}
+    const isNoted = baseOffset === active.baseOffset && nextOffset === active.nextOffset
+    this.#active = active
+    if (isNoted && isSameDigest(transactions, active.transactions)) return
+    // That no transaction was aborted is not worth a writing at each closing.
+    if ((active.transactions?.bytes ?? 0) > 0) this.#dirty = true
   }
 
   /** Ends what is under way; what is not in the file yet stays out of it. */
@@ -239,12 +258,15 @@ export class ManifestKeeper {
     if (!this.#dirty && [...this.#inFile].every(base => this.#known.has(base))) return
     const { fs, dir, replace, state } = this.#parts
     const sealed = [...this.#known.values()].sort((a, b) => a.baseOffset - b.baseOffset)
-    const { logStartOffset, active } = state
+    const { logStartOffset } = state
+    const { baseOffset } = state.active
+    const nothing = { baseOffset, nextOffset: undefined, transactions: undefined }
+    const active = this.#active?.baseOffset === baseOffset ? this.#active : nothing
     this.#dirty = false
     this.#inFile = new Set([...this.#inFile, ...this.#known.keys()])
     const named = new Set(this.#known.keys())
     try {
-      const bytes = formatManifest({ logStartOffset, sealed, activeBaseOffset: active.baseOffset })
+      const bytes = formatManifest({ logStartOffset, sealed, active })
       await replaceFile(fs, join(dir, MANIFEST_FILE), bytes, replace)
       this.#inFile = named
     } catch (error) {

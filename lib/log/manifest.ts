@@ -4,21 +4,24 @@
  *
  * Format, in `heartwood-manifest`; UTF-8 lines that end in '\n', replaced as a whole:
  *
- *     file   := "heartwood-manifest 2" start sealed* active? "crc " CRC-32C of all bytes before this line, 8 hex digits
+ *     file   := "heartwood-manifest 3" start sealed* active? "crc " CRC-32C of all bytes before this line, 8 hex digits
  *     start  := "start " log start offset
- *     sealed := "segment " base " " bytes " " nextOffset " " state " " batches " " hash " " verified
- *     active := "segment " base " - - active - - -"
+ *     sealed := "segment " base " " bytes " " nextOffset " " state " " batches " " hash " " verified " " txn
+ *     active := "segment " base " - " nextOffset " active - - - " txn
  *     state  := "sealed" | "compacted"
  *     hash   := XXH64 (seed 0) of the whole .log file, 16 hex digits; "-" together with batches: not computed yet
  *     verified := when all of it was last found sound, ms since 1970; "-": never
+ *     txn    := bytes ":" CRC-32C of the .txnindex file, 8 hex digits; one that is not there counts as empty; "-": unknown
  *
  * Example:
  *
- *     heartwood-manifest 2
+ *     heartwood-manifest 3
  *     start 0
- *     segment 0 252 4 sealed 3 6472e661499f17be 1700000000000
- *     segment 4 - - active - - -
- *     crc ff9eabf2
+ *     segment 0 252 4 sealed 3 6472e661499f17be 1700000000000 34:9ff9c83e
+ *     segment 4 - - active - - - -
+ *     crc 02ee945a
+ *
+ * Version 2 had no txn, and "-" for the active segment's next offset.
  *
  * Invariants:
  *   M1  Bases strictly increase; a sealed segment's next offset is at or below the next base.
@@ -26,20 +29,25 @@
  *       before anything removes, cuts, rewrites or continues it. So the file may lack segments, and is never wrong.
  *   M3  In a `sealed` segment each batch begins where the one before it ends. In a `compacted` one offsets may be
  *       missing, because compaction wrote it or because a leader's batches came so.
- *   M4  A segment that is not listed is no fault; nothing is promised of the active one.
+ *   M4  A segment that is not listed is no fault. Of the active one nothing is promised but its transaction index, as of
+ *       the next offset: what the log's last clean close left.
  *   M5  Once another engine has written here the manifest says nothing, and is made anew.
+ *   M6  A transaction index that is not as it is noted here is built anew from the log, and nothing else follows from
+ *       that: so a note that is out of date costs reading.
  */
 import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
 import { type ReplaceOptions, readWholeFile, replaceFile } from '../fs/replace-file.ts'
+import type { TransactionsDigest } from '../segment/transaction-index.ts'
 import { crc32c } from '../util/crc32c.ts'
 import { LogError } from '../util/errors.ts'
 import { MiB } from '../util/sizes.ts'
 
 export const MANIFEST_FILE = 'heartwood-manifest'
 const TITLE = 'heartwood-manifest'
+const VERSION = 3
 /** 1 was never written by a store. */
-const VERSION = 2
+const FIRST_VERSION = 2
 const CRC_LINE_BYTES = 'crc 00000000\n'.length
 /** More than 150,000 segments. */
 const MAX_MANIFEST_BYTES = 16 * MiB
@@ -61,14 +69,23 @@ export interface SealedSegment {
   readonly digest: SegmentDigest | undefined
   /** Wall clock, ms. */
   readonly verifiedMs: number | undefined
+  /** `undefined`: not known. */
+  readonly transactions: TransactionsDigest | undefined
+}
+
+export interface ActiveSegment {
+  readonly baseOffset: number
+  /** What is known of it is known as of here; `undefined`: nothing is. */
+  readonly nextOffset: number | undefined
+  readonly transactions: TransactionsDigest | undefined
 }
 
 export interface Manifest {
   readonly logStartOffset: number
   /** Ascending. */
   readonly sealed: readonly SealedSegment[]
-  /** Base offset of the segment that was written to when the manifest was; `undefined` where nothing is said. */
-  readonly activeBaseOffset: number | undefined
+  /** The segment that was written to when the manifest was; `undefined` where nothing is said. */
+  readonly active: ActiveSegment | undefined
 }
 
 /**
@@ -90,15 +107,27 @@ export async function writeManifest(
   await replaceFile(fs, join(dir, MANIFEST_FILE), formatManifest(manifest), options)
 }
 
-export function formatManifest({ logStartOffset, sealed, activeBaseOffset }: Manifest): Buffer {
-  const lines = sealed.map(({ baseOffset, bytes, nextOffset, state, digest, verifiedMs }) => {
+export function formatManifest({ logStartOffset, sealed, active }: Manifest): Buffer {
+  const lines = sealed.map(({ baseOffset, bytes, nextOffset, state, digest, verifiedMs, transactions }) => {
     const hashed = digest === undefined ? '- -' : `${digest.batches} ${digest.hash}`
-    return `segment ${baseOffset} ${bytes} ${nextOffset} ${state} ${hashed} ${verifiedMs ?? '-'}\n`
+    const txn = formatTransactions(transactions)
+    return `segment ${baseOffset} ${bytes} ${nextOffset} ${state} ${hashed} ${verifiedMs ?? '-'} ${txn}\n`
   })
-  if (activeBaseOffset !== undefined) lines.push(`segment ${activeBaseOffset} - - active - - -\n`)
+  if (active !== undefined) {
+    const { baseOffset, nextOffset = '-', transactions } = active
+    lines.push(`segment ${baseOffset} - ${nextOffset} active - - - ${formatTransactions(transactions)}\n`)
+  }
   const body = Buffer.from(`${TITLE} ${VERSION}\nstart ${logStartOffset}\n${lines.join('')}`)
   const crc = crc32c(body, 0, body.length)
-  return Buffer.concat([body, Buffer.from(`crc ${crc.toString(16).padStart(8, '0')}\n`)])
+  return Buffer.concat([body, Buffer.from(`crc ${hex(crc)}\n`)])
+}
+
+function formatTransactions(digest: TransactionsDigest | undefined): string {
+  return digest === undefined ? '-' : `${digest.bytes}:${hex(digest.crc)}`
+}
+
+function hex(crc: number): string {
+  return crc.toString(16).padStart(8, '0')
 }
 
 /** @throws {LogError} CORRUPT_FILE, UNSUPPORTED_VERSION */
@@ -115,42 +144,56 @@ export function parseManifest(bytes: Buffer): Manifest {
     const message = `${MANIFEST_FILE} is of version ${version}; this release knows ${VERSION}`
     throw new LogError('UNSUPPORTED_VERSION', message, { version: Number(version), known: VERSION })
   }
-  if (Number(version) < VERSION) throw corrupt(`is of version ${version}, which no store has ever written`)
+  if (Number(version) < FIRST_VERSION) throw corrupt(`is of version ${version}, which no store has ever written`)
   const logStartOffset = /^start (\d{1,16})$/.exec(start ?? '')?.[1]
   if (logStartOffset === undefined) throw corrupt('has no log start offset')
   // What follows the last line end is no line.
   if (lines.pop() !== '') throw corrupt('ends within a line')
-  const activeBaseOffset = activeOf(lines.at(-1))
-  const sealed = (activeBaseOffset === undefined ? lines : lines.slice(0, -1)).map(parseSealed)
+  // Without what version 3 has.
+  const whole = Number(version) < VERSION ? lines.map(line => `${line} -`) : lines
+  const active = activeOf(whole.at(-1))
+  const sealed = (active === undefined ? whole : whole.slice(0, -1)).map(parseSealed)
   let next = 0
   for (const [index, { baseOffset, nextOffset }] of sealed.entries()) {
     if (baseOffset <= (sealed[index - 1]?.baseOffset ?? -1)) throw corrupt('is not in order')
     if (baseOffset < next || nextOffset < baseOffset) throw corrupt('has segments that overlap')
     next = nextOffset
   }
-  if (activeBaseOffset !== undefined && activeBaseOffset < next) throw corrupt('has segments that overlap')
-  return { logStartOffset: exact(logStartOffset), sealed, activeBaseOffset }
+  if (active !== undefined && active.baseOffset < next) throw corrupt('has segments that overlap')
+  if (active !== undefined && (active.nextOffset ?? active.baseOffset) < active.baseOffset)
+    throw corrupt('is not in order')
+  return { logStartOffset: exact(logStartOffset), sealed, active }
 }
 
-function activeOf(line: string | undefined): number | undefined {
-  const base = /^segment (\d{1,16}) - - active - - -$/.exec(line ?? '')?.[1]
-  return base === undefined ? undefined : exact(base)
+const ACTIVE_LINE = /^segment (\d{1,16}) - (\d{1,16}|-) active - - - (\d{1,16}:[0-9a-f]{8}|-)$/
+
+function activeOf(line: string | undefined): ActiveSegment | undefined {
+  const [whole, base, next, txn] = ACTIVE_LINE.exec(line ?? '') ?? []
+  if (whole === undefined) return undefined
+  const nextOffset = next === '-' ? undefined : exact(next)
+  return { baseOffset: exact(base), nextOffset, transactions: transactionsOf(txn) }
+}
+
+function transactionsOf(text: string | undefined): TransactionsDigest | undefined {
+  const [bytes, crc] = text === '-' || text === undefined ? [] : text.split(':')
+  return bytes === undefined ? undefined : { bytes: exact(bytes), crc: Number.parseInt(crc as string, 16) }
 }
 
 const SEALED_LINE =
-  /^segment (\d{1,16}) (\d{1,16}) (\d{1,16}) (sealed|compacted) (?:(\d{1,16}) ([0-9a-f]{16})|- -) (\d{1,16}|-)$/
+  /^segment (\d{1,16}) (\d{1,16}) (\d{1,16}) (sealed|compacted) (?:(\d{1,16}) ([0-9a-f]{16})|- -) (\d{1,16}|-) (\d{1,16}:[0-9a-f]{8}|-)$/
 
 function parseSealed(line: string): SealedSegment {
   const match = SEALED_LINE.exec(line)
   if (match === null) throw corrupt('has a malformed line')
-  const [, base, bytes, nextOffset, state, batches, hash, verified] = match
+  const [, base, bytes, nextOffset, state, batches, hash, verified, txn] = match
   return {
     baseOffset: exact(base),
     bytes: exact(bytes),
     nextOffset: exact(nextOffset),
     state: state as SealedSegment['state'],
     digest: hash === undefined ? undefined : { batches: exact(batches), hash },
-    verifiedMs: verified === '-' ? undefined : exact(verified)
+    verifiedMs: verified === '-' ? undefined : exact(verified),
+    transactions: transactionsOf(txn)
   }
 }
 

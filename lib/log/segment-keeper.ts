@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
 import { isSystemError, toLogError } from '../fs/system-errors.ts'
 import { LOG_SUFFIX, OFFSET_INDEX_SUFFIX, segmentFileName, TIME_INDEX_SUFFIX } from '../segment/file-names.ts'
-import { Segment, type SegmentEnv } from '../segment/segment.ts'
+import { Segment, type SegmentEnv, type TransactionsDigest } from '../segment/segment.ts'
 import type { LogError } from '../util/errors.ts'
 import { producersAt } from './loader-producers.ts'
 import type { LogMetrics } from './log-metrics.ts'
@@ -79,11 +79,11 @@ export class SegmentKeeper {
     await this.#sealing
   }
 
-  /** Makes everything derived final, the active segment too, so that the next opening need not scan. */
+  /** Makes everything derived final, the active segment too, so that the next opening need not scan; then the manifest. */
   async finish(): Promise<void> {
     const { state, snapshots, watermark, fs, dir } = this.#parts
     await this.settled()
-    if (this.#isFinal()) return
+    if (this.#isFinal()) return this.#parts.manifest?.settle()
     await this.#sealRolled()
     await this.#poisoning(() => state.active.seal())
     state.producers.advanceTo(state.logEndOffset)
@@ -93,6 +93,9 @@ export class SegmentKeeper {
     await watermark?.settle()
     await fs.syncDirectory(dir)
     state.recoveryPoint = state.logEndOffset
+    const { baseOffset } = state.active
+    const transactions = await digestOf(state.active)
+    await this.#parts.manifest?.settle({ baseOffset, nextOffset: state.logEndOffset, transactions })
   }
 
   /** The snapshot of the closing before this one: nobody asks for it any more, and each closing would leave one. */
@@ -160,6 +163,7 @@ export class SegmentKeeper {
     for (let next = this.#unsealed[0]; next !== undefined; next = this.#unsealed[0]) {
       const { segment, endOffset } = next
       await this.#poisoning(() => segment.seal())
+      const transactions = await digestOf(segment)
       await snapshots.sync(endOffset)
       await fs.syncDirectory(dir)
       this.#unsealed.shift()
@@ -168,7 +172,8 @@ export class SegmentKeeper {
       state.durableOffset = Math.max(state.durableOffset, endOffset)
       state.recoveryPoint = Math.max(state.recoveryPoint, endOffset)
       state.advanced()
-      this.#parts.manifest?.sealed([{ baseOffset: segment.baseOffset, bytes: segment.size, nextOffset: endOffset }])
+      const { baseOffset, size: bytes } = segment
+      this.#parts.manifest?.sealed([{ baseOffset, bytes, nextOffset: endOffset, transactions }])
     }
   }
 
@@ -370,6 +375,11 @@ export class SegmentKeeper {
       syncFailed: false
     })
   }
+}
+
+/** What cannot be read now is not noted: there are fewer checks then. */
+function digestOf(segment: Segment): Promise<TransactionsDigest | undefined> {
+  return segment.digestOfTransactions().catch(() => undefined)
 }
 
 function endOf(segment: Segment): number {

@@ -27,7 +27,7 @@ import {
   TIME_INDEX_SUFFIX,
   TRANSACTION_INDEX_SUFFIX
 } from '../segment/file-names.ts'
-import { Segment, type SegmentEnv } from '../segment/segment.ts'
+import { Segment, type SegmentEnv, type TransactionsDigest } from '../segment/segment.ts'
 import type { Clock } from '../util/clock.ts'
 import { LogError } from '../util/errors.ts'
 import type { DeferredDeletes } from './deferred-deletes.ts'
@@ -60,6 +60,8 @@ export interface CleanedSegment {
   readonly bytes: number
   /** One past the last offset of its last batch; its base offset if it has none. */
   readonly nextOffset: number
+  /** Of its transaction index. */
+  readonly transactions: TransactionsDigest
 }
 
 export class SegmentSwap {
@@ -149,8 +151,8 @@ export class SegmentSwap {
   async #open(cleaned: readonly CleanedSegment[]): Promise<readonly Segment[]> {
     const { env, dir } = this.#parts
     const fresh: Segment[] = []
-    for (const { baseOffset, bytes, nextOffset } of cleaned) {
-      const options = { readOnly: false, trustIndexes: true, suffix: CLEANED_SUFFIX }
+    for (const { baseOffset, bytes, nextOffset, transactions } of cleaned) {
+      const options = { readOnly: false, trustIndexes: true, suffix: CLEANED_SUFFIX, transactions }
       const segment = await Segment.open(env, dir, baseOffset, options)
       fresh.push(segment)
       if (segment.size !== bytes) throw this.#changed(`${segment.path} has ${segment.size} bytes, not ${bytes}`)

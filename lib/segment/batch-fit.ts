@@ -1,9 +1,16 @@
 import { assert } from '../util/assert.ts'
+import { LogError } from '../util/errors.ts'
 import type { BatchFacts } from './segment-types.ts'
 
 /** A position in a segment is a signed 32-bit number, and so is an offset's distance from the base. */
 export const MAX_SEGMENT_BYTES = 2 ** 31 - 1
 const MAX_RELATIVE_OFFSET = 2 ** 31 - 1
+
+/** @throws {LogError} CORRUPT_FILE if the file at `path` is longer than a segment can be. */
+export function checkLength(path: string, length: number): void {
+  if (length <= MAX_SEGMENT_BYTES) return
+  throw new LogError('CORRUPT_FILE', `${path} has ${length} bytes: more than a segment can have`, { path })
+}
 
 /** The end of a segment, where batches are added. */
 export interface SegmentEnd {

@@ -370,6 +370,15 @@ export async function createLogFile({ fs, permissions, owner }: SegmentEnv, path
 }
 
 /** @throws {LogError} STORAGE_FAILED if it is missing, UNSAFE_PATH if it is no file. */
+/** @throws {LogError} as the system says, but not if there is no such file. */
+export async function removeLogFile({ fs }: SegmentEnv, path: string): Promise<void> {
+  try {
+    await fs.unlink(path)
+  } catch (error) {
+    if (!isSystemError(error, 'ENOENT')) throw toLogError(error, 'remove', path)
+  }
+}
+
 export async function lengthOf({ fs }: SegmentEnv, path: string): Promise<number> {
   const stat = await fs.stat(path).catch(error => {
     throw toLogError(error, 'open', path)

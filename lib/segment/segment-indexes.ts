@@ -10,7 +10,14 @@ import { OFFSET_ENTRY_BYTES, OffsetIndex } from './offset-index.ts'
 import { LARGEST_WHOLE_INDEX, PagedIndex } from './paged-index.ts'
 import type { SegmentEnv } from './segment-types.ts'
 import { TIME_ENTRY_BYTES, TimeIndex, type Timestamp, type TimestampOffset } from './time-index.ts'
-import { type AbortedTransaction, TRANSACTION_ENTRY_BYTES, TransactionIndex } from './transaction-index.ts'
+import {
+  type AbortedTransaction,
+  isSameDigest,
+  TRANSACTION_ENTRY_BYTES,
+  TransactionIndex,
+  type TransactionsDigest,
+  transactionsDigest
+} from './transaction-index.ts'
 
 /** An index file can have entries for batches of the least size only. */
 const LEAST_BATCH_BYTES = 61
@@ -30,6 +37,8 @@ export type IndexTrust =
  * Invariants:
  *   S1  What changes is in memory for good until its file has it; only then the cache may drop it.
  *   S2  Calls that touch the files take turns; lookups in memory wait for nobody.
+ *   S3  A transaction index whose file was complete once, and was not written to since, is what it was then, or
+ *       damaged: no checksum is in the file.
  */
 export class SegmentIndexes {
   readonly #env: SegmentEnv
@@ -43,10 +52,16 @@ export class SegmentIndexes {
   /** Of large indexes whose files were closed in good order. While one is in memory as a whole, its pages are not. */
   readonly #offsetPages: PagedIndex<number, OffsetIndex>
   readonly #timePages: PagedIndex<Timestamp, TimeIndex>
+  /** Of the file, while nothing is to be written to it; `undefined` when that is not known. */
+  #transactionsDigest: TransactionsDigest | undefined
   #turn: Turn | undefined
 
-  /** @param stem - path of the segment's files without their suffix. */
-  constructor(env: SegmentEnv, stem: string, baseOffset: number, onTop: string) {
+  /**
+   * @param stem - path of the segment's files without their suffix.
+   * @param digest - of the transaction index, as it was noted.
+   */
+  constructor(env: SegmentEnv, stem: string, baseOffset: number, onTop: string, digest?: TransactionsDigest) {
+    this.#transactionsDigest = digest
     this.#env = env
     this.#baseOffset = baseOffset
     this.#offsetFile = new IndexFile(env, stem + OFFSET_INDEX_SUFFIX + onTop, OFFSET_ENTRY_BYTES)
@@ -186,8 +201,12 @@ export class SegmentIndexes {
     const present = this.#transactions.get()
     if (present !== undefined) return present
     const file = this.#transactionFile
+    const expected = this.#transactionsDigest
     const bytes = await file.load(LARGEST_TRANSACTION_INDEX, { cut: false })
     const index = TransactionIndex.parse(bytes ?? NOTHING, this.#baseOffset)
+    // While we read, somebody may have written what we read half of.
+    const isExpected = expected !== undefined && expected === this.#transactionsDigest
+    if (isExpected && !isSameDigest(transactionsDigest(bytes ?? NOTHING), expected)) throw changed(file.path, expected)
     if (bytes !== undefined) file.loaded(index.byteLength, false)
     const meanwhile = this.#transactions.get()
     if (meanwhile !== undefined) return meanwhile
@@ -203,6 +222,25 @@ export class SegmentIndexes {
     ;(await this.#heldTransactions())?.append(entry)
   }
 
+  get transactionsDigest(): TransactionsDigest | undefined {
+    return this.#transactionsDigest
+  }
+
+  /**
+   * What the file of a segment that was closed in good order has, or should have.
+   *
+   * @returns `undefined` if the index is damaged.
+   */
+  async digestOfTransactions(): Promise<TransactionsDigest | undefined> {
+    if (this.#transactionsDigest !== undefined) return this.#transactionsDigest
+    try {
+      return (await this.loadTransactions()).digest
+    } catch (error) {
+      if (isLogError(error, 'CORRUPT_FILE')) return undefined
+      throw error
+    }
+  }
+
   /** In memory for good, unless it is damaged. */
   async holdTransactions(): Promise<void> {
     await this.#heldTransactions()
@@ -212,6 +250,7 @@ export class SegmentIndexes {
     try {
       const index = await this.loadTransactions()
       this.#transactions.hold(index, this.#env.indexCache)
+      this.#transactionsDigest = undefined
       return index
     } catch (error) {
       if (isLogError(error, 'CORRUPT_FILE')) return undefined
@@ -222,6 +261,7 @@ export class SegmentIndexes {
   /** Begins the transaction index anew: what follows is told by `appendAborted`. */
   resetTransactions(): void {
     this.#transactionFile.willBeReplaced()
+    this.#transactionsDigest = undefined
     this.#transactions.hold(new TransactionIndex(this.#baseOffset), this.#env.indexCache)
   }
 
@@ -251,6 +291,7 @@ export class SegmentIndexes {
       else this.#times.lend(times, indexCache)
     }
     if (transactions === undefined || this.#transactionFile.isBehind(transactions)) return
+    this.#transactionsDigest = transactions.digest
     this.#transactions.lend(transactions, indexCache)
   }
 
@@ -284,6 +325,7 @@ export class SegmentIndexes {
   /** Drops everything at or above `offset`, in memory and in the files. All three are loaded. */
   truncateTo(offset: number): Promise<void> {
     return this.#inTurn(async () => {
+      this.#transactionsDigest = undefined
       const indexes = [this.#offsets.get(), this.#times.get(), this.#transactions.get()]
       for (const [i, index] of indexes.entries()) {
         index?.truncateTo(offset)
@@ -352,6 +394,13 @@ function loadBound(logBytes: number, entryBytes: number): number {
 
 function isZero(byte: number): boolean {
   return byte === 0
+}
+
+function changed(path: string, { bytes }: TransactionsDigest): LogError {
+  const message =
+    `${path} is not what it was when its segment was closed (${bytes} bytes): which transactions were aborted is not ` +
+    'known. The log is whole; opening it anew builds this file again.'
+  return new LogError('CORRUPT_FILE', message, { path, bytes })
 }
 
 function missing(path: string): LogError {

@@ -2,6 +2,7 @@ import type { FileSystem } from '../fs/file-system.ts'
 import type { HandleCache } from '../fs/handle-cache.ts'
 import type { Clock } from '../util/clock.ts'
 import type { IndexCache } from './index-cache.ts'
+import type { TransactionsDigest } from './transaction-index.ts'
 
 /** What a segment needs to know of its log's configuration. */
 export interface SegmentConfig {
@@ -56,6 +57,8 @@ export interface OpenSegmentOptions {
   readonly validBytes?: number
   /** Length of the file, where the caller has just looked at it. */
   readonly length?: number
+  /** Of its transaction index, where that was noted: another one is damaged. */
+  readonly transactions?: TransactionsDigest | undefined
 }
 
 export interface IndexRebuilt {

@@ -11,24 +11,23 @@
  *
  * The bytes are those of Kafka's LogSegment (format notes 2.1, 3, 4).
  */
-import { isSystemError, toLogError } from '../fs/system-errors.ts'
+import { toLogError } from '../fs/system-errors.ts'
 import { assert } from '../util/assert.ts'
-import { LogError } from '../util/errors.ts'
-import { assertFits, MAX_SEGMENT_BYTES } from './batch-fit.ts'
+import { assertFits, checkLength } from './batch-fit.ts'
 import { filePath, LOG_SUFFIX, segmentFileName } from './file-names.ts'
 import { IndexBuilder } from './index-builder.ts'
-import { createLogFile, LogFile, lengthOf } from './log-file.ts'
+import { createLogFile, LogFile, lengthOf, removeLogFile } from './log-file.ts'
 import { type NextBatch, rollCause } from './roll-rule.ts'
 import { SegmentIndexes } from './segment-indexes.ts'
 import { SegmentLookup } from './segment-lookup.ts'
 import { type BatchVisitor, type RebuildResult, walkBatches } from './segment-rebuild.ts'
 import type { BatchFacts, OpenSegmentOptions, ReadRange, RollCause, SegmentEnv } from './segment-types.ts'
-import type { AbortedInRange, AbortedTransaction } from './transaction-index.ts'
+import type { AbortedInRange, AbortedTransaction, TransactionsDigest } from './transaction-index.ts'
 
 export type { NextBatch } from './roll-rule.ts'
 export type { BatchVisitor, RebuildResult } from './segment-rebuild.ts'
 export type * from './segment-types.ts'
-export type { AbortedInRange, AbortedTransaction } from './transaction-index.ts'
+export type { AbortedInRange, AbortedTransaction, TransactionsDigest } from './transaction-index.ts'
 
 export class Segment {
   readonly baseOffset: number
@@ -40,6 +39,7 @@ export class Segment {
   readonly #dir: string
   readonly #readOnly: boolean
   readonly #jitter: number
+  readonly #noted: TransactionsDigest | undefined
   readonly #log: LogFile
   /** On top of `.log`, `.index`. */
   #suffix: string
@@ -60,6 +60,7 @@ export class Segment {
     this.#readOnly = readOnly
     this.#jitter = env.random?.() ?? 0
     this.#suffix = suffix
+    this.#noted = options.transactions
     const path = filePath(dir, segmentFileName(baseOffset, LOG_SUFFIX) + suffix)
     const log = new LogFile(env, path, { size: validBytes, length })
     const indexes = (): SegmentIndexes => this.#indexes
@@ -95,16 +96,12 @@ export class Segment {
   static async open(env: SegmentEnv, dir: string, baseOffset: number, options: OpenSegmentOptions): Promise<Segment> {
     const path = (): string => filePath(dir, segmentFileName(baseOffset, LOG_SUFFIX) + (options.suffix ?? ''))
     const length = options.length ?? (await lengthOf(env, path()))
-    if (length > MAX_SEGMENT_BYTES) {
-      throw new LogError('CORRUPT_FILE', `${path()} has ${length} bytes: more than a segment can have`, {
-        path: path()
-      })
-    }
+    checkLength(path(), length)
     return new Segment(env, dir, baseOffset, length, options)
   }
 
   get #indexes(): SegmentIndexes {
-    this.#madeIndexes ??= new SegmentIndexes(this.#env, this.#stem, this.baseOffset, this.#suffix)
+    this.#madeIndexes ??= new SegmentIndexes(this.#env, this.#stem, this.baseOffset, this.#suffix, this.#noted)
     return this.#madeIndexes
   }
 
@@ -345,6 +342,16 @@ export class Segment {
     return (await this.#indexes.loadTransactions()).collect(from, upper)
   }
 
+  /** Of the transaction index's file as it must be; `undefined` where that is not known, or the segment written to. */
+  get knownTransactions(): TransactionsDigest | undefined {
+    return this.#madeIndexes === undefined ? this.#noted : this.#madeIndexes.transactionsDigest
+  }
+
+  /** The same, found out if need be. `undefined` where the index is damaged. */
+  digestOfTransactions(): Promise<TransactionsDigest | undefined> {
+    return this.#indexes.digestOfTransactions()
+  }
+
   /**
    * The batch that holds `offset`, or the next one; `undefined` when there is none. Headers only, no CRC.
    *
@@ -443,10 +450,7 @@ export class Segment {
     return this.#lookup.rebuildDamaged(reason)
   }
 
-  /**
-   * An index file goes on with zeros behind its entries: it was preallocated and never trimmed. If we do not
-   * preallocate, another engine was here.
-   */
+  /** An index file goes on with zeros behind its entries: preallocated and never trimmed, by another engine or by us. */
   indexesAreLongerThanEntries(): Promise<boolean> {
     return this.#indexes.haveRoomBehindEntries()
   }
@@ -466,11 +470,7 @@ export class Segment {
   /** Removes the files. Reads under way finish; later ones fail. The caller syncs the folder. */
   async delete(): Promise<void> {
     assert(!this.#readOnly, 'a read-only segment is not removed')
-    try {
-      await this.#env.fs.unlink(this.path)
-    } catch (error) {
-      if (!isSystemError(error, 'ENOENT')) throw toLogError(error, 'remove', this.path)
-    }
+    await removeLogFile(this.#env, this.path)
     this.#deleted = true
     this.#log.letGo()
     await this.#env.handles.forget(this.path)

@@ -17,6 +17,7 @@
  * Pure: no I/O here. SegmentIndexes owns the file. Same layout as Kafka's TransactionIndex (format notes 3.3).
  */
 import { assert } from '../util/assert.ts'
+import { crc32c } from '../util/crc32c.ts'
 import { LogError } from '../util/errors.ts'
 import { readInt64, tryReadInt64, writeInt64 } from '../util/int64.ts'
 import { EntryBytes } from './entry-bytes.ts'
@@ -34,6 +35,22 @@ export interface AbortedTransaction {
   readonly lastOffset: number
   /** Last stable offset of the log right after the abort. */
   readonly lastStableOffset: number
+}
+
+/** Of a whole file; one that is not there counts as empty. */
+export interface TransactionsDigest {
+  readonly bytes: number
+  /** CRC-32C. */
+  readonly crc: number
+}
+
+/** The file has no checksum of its own, and damage to it shows as committed what was aborted. */
+export function transactionsDigest(bytes: Uint8Array): TransactionsDigest {
+  return { bytes: bytes.length, crc: crc32c(bytes, 0, bytes.length) }
+}
+
+export function isSameDigest(one: TransactionsDigest | undefined, other: TransactionsDigest | undefined): boolean {
+  return one?.bytes === other?.bytes && one?.crc === other?.crc
 }
 
 export interface AbortedInRange {
@@ -88,6 +105,11 @@ export class TransactionIndex {
   /** Bytes held in memory. */
   get memory(): number {
     return this.#entries.memory
+  }
+
+  /** Of the file that has these entries. */
+  get digest(): TransactionsDigest {
+    return transactionsDigest(this.#entries.bytes.subarray(0, this.byteLength))
   }
 
   append(entry: AbortedTransaction): void {

@@ -118,7 +118,7 @@ export class PartitionCopier {
     }
     await this.#assertUnchanged(from, taken, bases)
     const sealed = await this.#sealedInBoth(from, manifest, firstCopied)
-    if (sealed.length > 0) await this.#writeManifest(to, { logStartOffset: 0, sealed, activeBaseOffset: undefined })
+    if (sealed.length > 0) await this.#writeManifest(to, { logStartOffset: 0, sealed, active: undefined })
     return firstCopied
   }
 

@@ -3,7 +3,7 @@
  * verified longest ago first.
  *
  * Of a segment it checks every CRC, the chain of offsets, the leader epochs that are recorded, and length and digest
- * against the manifest. When it was verified is kept there too, so that the next process goes on where this one ended.
+ * against the manifest, those of its transaction index too. When it was verified is kept there too, so that the next process goes on where this one ended.
  * What it finds it tells; it changes nothing of the log, which stays readable wherever it is sound.
  *
  * Only logs that are open are looked at: to open ten thousand for this would cost more memory than it is worth.
@@ -37,7 +37,7 @@ const LEAST_BYTES = MiB
 /** So many are in the status; the others are counted. */
 const MOST_TOLD = 100
 /** These say something of a file. Anything else (descriptors, a log that closes) is tried again. */
-const DAMAGE = ['CORRUPT_LOG', 'STORAGE_FAILED'] as const
+const DAMAGE = ['CORRUPT_LOG', 'CORRUPT_FILE', 'STORAGE_FAILED'] as const
 
 interface Due {
   readonly slot: LogSlot

@@ -90,7 +90,7 @@ export class RemedyFolder {
       const manifest = await readManifest(this.fs, this.path)
       if (manifest === undefined || !manifest.sealed.some(({ baseOffset }) => isGone(baseOffset))) return
       const sealed = manifest.sealed.filter(({ baseOffset }) => !isGone(baseOffset))
-      const bytes = formatManifest({ ...manifest, sealed, activeBaseOffset: undefined })
+      const bytes = formatManifest({ ...manifest, sealed, active: undefined })
       await replaceFile(this.fs, join(this.path, MANIFEST_FILE), bytes, { permissions: this.#modes.file })
     } catch (error) {
       if (!isLogError(error, 'CORRUPT_FILE')) throw error

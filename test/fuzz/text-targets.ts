@@ -107,7 +107,8 @@ const sealed = fc
         nextOffset: baseOffset + count,
         state: isKnown ? ('sealed' as const) : ('compacted' as const),
         digest: isKnown ? { batches: count, hash: '0123456789abcdef' } : undefined,
-        verifiedMs: isKnown ? 1_700_000_000_000 : undefined
+        verifiedMs: isKnown ? 1_700_000_000_000 : undefined,
+        transactions: isKnown ? { bytes: 34, crc: 0x0abcdef0 } : undefined
       }
       baseOffset += count
       return segment
@@ -119,8 +120,9 @@ const manifest: Target = {
   modules: ['log/manifest'],
   refusals: CORRUPT,
   sound: fc.tuple(sealed, fc.boolean(), offset).map(([segments, isOpen, logStartOffset]) => {
-    const activeBaseOffset = isOpen ? (segments.at(-1)?.nextOffset ?? 0) : undefined
-    return formatManifest({ logStartOffset, sealed: segments, activeBaseOffset })
+    const baseOffset = segments.at(-1)?.nextOffset ?? 0
+    const active = { baseOffset, nextOffset: baseOffset + 1, transactions: { bytes: 0, crc: 0 } }
+    return formatManifest({ logStartOffset, sealed: segments, active: isOpen ? active : undefined })
   }),
   fields: wordFields,
   mend: mendCrcLine,
@@ -132,7 +134,7 @@ const manifest: Target = {
       claim(baseOffset >= next && nextOffset >= baseOffset && Number.isSafeInteger(nextOffset + length), 'the order')
       next = nextOffset
     }
-    claim((parsed.activeBaseOffset ?? next) >= next && Number.isSafeInteger(parsed.logStartOffset), 'the active one')
+    claim((parsed.active?.baseOffset ?? next) >= next && Number.isSafeInteger(parsed.logStartOffset), 'the active one')
     return 20 * bytes.length
   }
 }

@@ -4,7 +4,7 @@ import type { LogView } from '../../lib/log/maintenance.ts'
 import type { CleanedSegment } from '../../lib/log/segment-swap.ts'
 import { BatchView } from '../../lib/record/batch-view.ts'
 import { filePath, segmentFileName } from '../../lib/segment/file-names.ts'
-import { Segment } from '../../lib/segment/segment.ts'
+import { Segment, type TransactionsDigest } from '../../lib/segment/segment.ts'
 import { readFile } from './partition-folder.ts'
 import { segmentEnv } from './segments.ts'
 
@@ -37,7 +37,11 @@ export async function cleanByHand(
     }
   }
   await segment.seal()
+  const transactions = (await segment.digestOfTransactions()) as TransactionsDigest
   await segment.close({ clean: false })
   await handles.close()
-  return { sources, cleaned: [{ baseOffset: base, bytes: segment.size, nextOffset: segment.nextOffset ?? base }] }
+  return {
+    sources,
+    cleaned: [{ baseOffset: base, bytes: segment.size, nextOffset: segment.nextOffset ?? base, transactions }]
+  }
 }

@@ -1,5 +1,6 @@
 import type { FileSystem } from '../../lib/fs/file-system.ts'
-import { type Manifest, readManifest } from '../../lib/log/manifest.ts'
+import { type ActiveSegment, type Manifest, readManifest } from '../../lib/log/manifest.ts'
+import { changedTransactions } from '../../lib/log/segment-check.ts'
 import { digestOf } from '../../lib/log/segment-digest.ts'
 import { filePath, segmentFileName } from '../../lib/segment/file-names.ts'
 import type { ManualClock } from './manual-clock.ts'
@@ -20,7 +21,7 @@ export async function manifestWith(fs: FileSystem, dir: string, clock: ManualClo
 export async function untruths(fs: FileSystem, dir: string, logStartOffset: number): Promise<string[]> {
   const manifest = await readManifest(fs, dir)
   const found: string[] = []
-  for (const { baseOffset, bytes, nextOffset, digest } of manifest?.sealed ?? []) {
+  for (const { baseOffset, bytes, nextOffset, digest, transactions } of manifest?.sealed ?? []) {
     const path = filePath(dir, segmentFileName(baseOffset, '.log'))
     if ((await fs.stat(path)) === undefined) {
       if (nextOffset > Math.max(logStartOffset, manifest?.logStartOffset ?? 0)) found.push(`${baseOffset} is gone`)
@@ -29,6 +30,13 @@ export async function untruths(fs: FileSystem, dir: string, logStartOffset: numb
     const is = await digestOf(fs, path)
     if (is.bytes !== bytes) found.push(`${baseOffset} has ${is.bytes} bytes, not ${bytes}`)
     if (digest !== undefined && is.digest?.hash !== digest.hash) found.push(`${baseOffset} has another digest`)
+    const changed = await changedTransactions(fs, dir, baseOffset, transactions)
+    if (changed !== undefined) found.push(changed.message)
   }
   return found
+}
+
+/** Of a log that was not closed in good order since. */
+export function activeAt(baseOffset: number): ActiveSegment {
+  return { baseOffset, nextOffset: undefined, transactions: undefined }
 }

@@ -7,6 +7,7 @@ import { formatManifest } from '../../lib/log/manifest.ts'
 import { formatProducerSnapshot } from '../../lib/log/producer-snapshot.ts'
 import { IndexBuilder } from '../../lib/segment/index-builder.ts'
 import { closeLoaded, load } from '../helpers/loading.ts'
+import { activeAt } from '../helpers/manifests.ts'
 import {
   batch,
   batches,
@@ -133,7 +134,7 @@ const SCENARIOS: readonly Scenario[] = [
     name: 'a folder whose manifest lists what a torn end takes away',
     async build() {
       const bytes = Buffer.concat([...open, torn]).length
-      const state = { state: 'sealed', digest: undefined, verifiedMs: undefined } as const
+      const state = { state: 'sealed', digest: undefined, verifiedMs: undefined, transactions: undefined } as const
       const sealed = [
         { baseOffset: 0, bytes: Buffer.concat(head).length, nextOffset: 5, ...state },
         { baseOffset: 5, bytes, nextOffset: 12, ...state }
@@ -142,7 +143,7 @@ const SCENARIOS: readonly Scenario[] = [
         [file(0)]: Buffer.concat(head),
         [file(5)]: Buffer.concat([...open, torn]),
         [file(12)]: batch(12),
-        'heartwood-manifest': formatManifest({ logStartOffset: 0, sealed, activeBaseOffset: 12 })
+        'heartwood-manifest': formatManifest({ logStartOffset: 0, sealed, active: activeAt(12) })
       })
       await putWatermark(fs, markBehind(5, open))
       return fs

@@ -12,7 +12,7 @@ import { sharedParts } from '../../lib/log/open-log.ts'
 import { crc32c } from '../../lib/util/crc32c.ts'
 import { closeLoaded, load } from '../helpers/loading.ts'
 import { numbered, openLog } from '../helpers/logs.ts'
-import { manifestWith } from '../helpers/manifests.ts'
+import { activeAt, manifestWith } from '../helpers/manifests.ts'
 import { ManualClock } from '../helpers/manual-clock.ts'
 import {
   batch,
@@ -30,12 +30,28 @@ const DIGEST = { batches: 3, hash: '00c0ffee00c0ffee' }
 const MANIFEST: Manifest = {
   logStartOffset: 2,
   sealed: [
-    { baseOffset: 0, bytes: 400, nextOffset: 5, state: 'sealed', digest: DIGEST, verifiedMs: 1_700_000_000_000 },
-    { baseOffset: 5, bytes: 400, nextOffset: 10, state: 'compacted', digest: undefined, verifiedMs: undefined }
+    {
+      baseOffset: 0,
+      bytes: 400,
+      nextOffset: 5,
+      state: 'sealed',
+      digest: DIGEST,
+      verifiedMs: 1_700_000_000_000,
+      transactions: { bytes: 34, crc: 0x0102abcd }
+    },
+    {
+      baseOffset: 5,
+      bytes: 400,
+      nextOffset: 10,
+      state: 'compacted',
+      digest: undefined,
+      verifiedMs: undefined,
+      transactions: undefined
+    }
   ],
-  activeBaseOffset: 10
+  active: { baseOffset: 10, nextOffset: 12, transactions: { bytes: 0, crc: 0 } }
 }
-const NOTHING: Manifest = { logStartOffset: 0, sealed: [], activeBaseOffset: undefined }
+const NOTHING: Manifest = { logStartOffset: 0, sealed: [], active: undefined }
 
 /** Whatever the body says, under a right checksum. */
 function withCrc(body: string): Buffer {
@@ -49,9 +65,16 @@ t.test('a manifest reads back as it was written', async t => {
   t.same(parseManifest(formatManifest(NOTHING)), NOTHING)
   const [, start, first, second, active] = formatManifest(MANIFEST).toString().split('\n')
   t.equal(start, 'start 2')
-  t.equal(first, 'segment 0 400 5 sealed 3 00c0ffee00c0ffee 1700000000000')
-  t.equal(second, 'segment 5 400 10 compacted - - -')
-  t.equal(active, 'segment 10 - - active - - -')
+  t.equal(first, 'segment 0 400 5 sealed 3 00c0ffee00c0ffee 1700000000000 34:0102abcd')
+  t.equal(second, 'segment 5 400 10 compacted - - - -')
+  t.equal(active, 'segment 10 - 12 active - - - 0:00000000')
+})
+
+t.test('a manifest of version 2 says nothing of transaction indexes', async t => {
+  const lines = ['segment 0 400 5 sealed 3 00c0ffee00c0ffee 1700000000000', 'segment 5 - - active - - -']
+  const { sealed, active } = parseManifest(withCrc(`heartwood-manifest 2\nstart 2\n${lines.join('\n')}\n`))
+  t.same(sealed, [{ ...MANIFEST.sealed[0], transactions: undefined }])
+  t.same(active, activeAt(5))
 })
 
 t.test('a manifest with any bit flipped, or cut anywhere, is refused', async t => {
@@ -67,23 +90,27 @@ t.test('a manifest with any bit flipped, or cut anywhere, is refused', async t =
 })
 
 t.test('a manifest of a newer release is refused by name', async t => {
-  t.throws(() => parseManifest(withCrc('heartwood-manifest 3\n')), { code: 'UNSUPPORTED_VERSION' })
+  t.throws(() => parseManifest(withCrc('heartwood-manifest 4\n')), { code: 'UNSUPPORTED_VERSION' })
 })
 
 t.test('a manifest whose lines cannot be is refused, whatever its checksum', async t => {
-  const head = 'heartwood-manifest 2\nstart 0\n'
+  const head = 'heartwood-manifest 3\nstart 0\n'
   for (const body of [
     'heartwood-manifest 1\n',
-    'heartwood-manifest 2\n',
-    `${head}segment 0 1 5 sealed - - -`,
-    `${head}segment 0 1 5 whole - - -\n`,
-    `${head}segment 0 1 5 sealed 1 - -\n`,
-    `${head}segment 5 1 6 sealed - - -\nsegment 0 1 5 sealed - - -\n`,
-    `${head}segment 0 1 5 sealed - - -\nsegment 4 1 6 sealed - - -\n`,
-    `${head}segment 6 1 5 sealed - - -\n`,
-    `${head}segment 0 1 5 sealed - - -\nsegment 4 - - active - - -\n`,
-    `${head}segment 0 - - active - - -\nsegment 4 1 6 sealed - - -\n`,
-    `${head}segment 0 9999999999999999 5 sealed - - -\n`
+    'heartwood-manifest 3\n',
+    'heartwood-manifest 2\nstart 0\nsegment 0 1 5 sealed - - - -\n',
+    `${head}segment 0 1 5 sealed - - -\n`,
+    `${head}segment 0 1 5 sealed - - - -`,
+    `${head}segment 0 1 5 whole - - - -\n`,
+    `${head}segment 0 1 5 sealed 1 - - -\n`,
+    `${head}segment 0 1 5 sealed - - - 34\n`,
+    `${head}segment 5 1 6 sealed - - - -\nsegment 0 1 5 sealed - - - -\n`,
+    `${head}segment 0 1 5 sealed - - - -\nsegment 4 1 6 sealed - - - -\n`,
+    `${head}segment 6 1 5 sealed - - - -\n`,
+    `${head}segment 0 1 5 sealed - - - -\nsegment 4 - - active - - - -\n`,
+    `${head}segment 0 1 5 sealed - - - -\nsegment 5 - 4 active - - - -\n`,
+    `${head}segment 0 - - active - - - -\nsegment 4 1 6 sealed - - - -\n`,
+    `${head}segment 0 9999999999999999 5 sealed - - - -\n`
   ])
     t.throws(() => parseManifest(withCrc(body)), { code: 'CORRUPT_FILE' }, body)
 })
@@ -117,9 +144,10 @@ t.test('each segment file that is missing, shorter or longer is noticed when the
     nextOffset: baseOffset + 3,
     state: 'sealed',
     digest: undefined,
-    verifiedMs: undefined
+    verifiedMs: undefined,
+    transactions: undefined
   })
-  const manifest = formatManifest({ logStartOffset: 0, sealed: [closed(0), closed(3)], activeBaseOffset: 6 })
+  const manifest = formatManifest({ logStartOffset: 0, sealed: [closed(0), closed(3)], active: activeAt(6) })
   const build = async (): Promise<MemoryFileSystem> => {
     const fs = await memoryFolder({ ...files, 'heartwood-manifest': manifest })
     await putWatermark(fs, markBehind(6, written.slice(6)))
@@ -167,12 +195,12 @@ t.test('a segment is called sealed only if no offset is missing in it', async t 
   await log.roll()
   await log.appendAsFollower(Buffer.concat([batch(3), batch(7), batch(8)]))
   await log.roll()
-  const { sealed, activeBaseOffset } = await manifestWith(fs, DIR, clock, 2)
+  const { sealed, active } = await manifestWith(fs, DIR, clock, 2)
   t.match(sealed, [
     { baseOffset: 0, nextOffset: 3, state: 'sealed', digest: { batches: 3 } },
     { baseOffset: 3, nextOffset: 9, state: 'compacted', digest: { batches: 3 } }
   ])
-  t.equal(activeBaseOffset, 9)
+  t.equal(active?.baseOffset, 9)
   t.equal(sealed[0]?.verifiedMs, clock.now() - 1000, 'reading it for its digest was to look at all of it')
   await log.close()
 })
@@ -190,10 +218,10 @@ t.test('after another engine wrote, the manifest says nothing and is removed', a
 })
 
 t.test('a sealed segment that is to be written to, because the one behind it is gone, leaves the manifest', async t => {
-  const state = { state: 'sealed', digest: undefined, verifiedMs: undefined } as const
+  const state = { state: 'sealed', digest: undefined, verifiedMs: undefined, transactions: undefined } as const
   const bytes = Buffer.concat(batches(0, 3))
   const sealed = [{ baseOffset: 0, bytes: bytes.length, nextOffset: 3, ...state }]
-  const manifest = formatManifest({ logStartOffset: 0, sealed, activeBaseOffset: 3 })
+  const manifest = formatManifest({ logStartOffset: 0, sealed, active: activeAt(3) })
   const fs = await memoryFolder({ [file(0)]: bytes, 'heartwood-manifest': manifest })
   const log = await load({ fs, dir: DIR, clean: true })
   t.same((await readManifest(fs, DIR))?.sealed, [])

@@ -1,6 +1,7 @@
 /** One damage to one file of a small data directory, and what opening and reading it then says. */
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
+import { MANIFEST_FILE } from '../../lib/log/manifest.ts'
 import type { PartitionLog } from '../../lib/log/partition-log.ts'
 import type { LazyRecord } from '../../lib/record/lazy-record.ts'
 import { Store } from '../../lib/store/store.ts'
@@ -191,14 +192,16 @@ function damaged(image: Image, damage: Damage): Image {
 
 /** Whether a byte belongs to a field that nothing checks. */
 function isUnshowable({ image }: Subject, damage: Damage): boolean {
-  // Which transactions were aborted: the file has no checksum, and a segment without one has no such file.
-  if (damage.path.endsWith('.txnindex')) return true
+  // Which transactions were aborted: without a manifest nothing tells, and a segment without one has no such file.
+  if (damage.path.endsWith('.txnindex') && !has(image, damage.path, MANIFEST_FILE)) return true
   return (
     damage.kind === 'flip' &&
     join(damage.path).endsWith('.log') &&
     isOutsideCrc(image.get(damage.path) as Buffer, damage.at)
   )
 }
+
+const has = (image: Image, path: string, name: string): boolean => image.has(join(dirname(path), name))
 
 /** Base offset (8 bytes) and leader epoch (4 bytes behind the length) of a batch: the CRC covers what follows it. */
 function isOutsideCrc(bytes: Buffer, at: number): boolean {

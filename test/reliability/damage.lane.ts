@@ -45,7 +45,7 @@ t.test('whatever byte is damaged, it is told, or changes no answer', async t => 
         found: sumOf(found, 'unshowable'),
         unit: '',
         meaning:
-          'Base offset and leader epoch of a batch, and the transaction index, are under no checksum; verify and the scrubber find the first two in sealed segments.'
+          'Base offset and leader epoch of a batch are under no checksum; verify and the scrubber find them in sealed segments. Nor is the transaction index in a directory that only Kafka has written; in ours its digest is in the manifest.'
       },
       {
         name: 'wrong answers without a word',
