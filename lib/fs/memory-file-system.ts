@@ -36,15 +36,24 @@ export interface ChangedSector {
   readonly isNew: boolean
 }
 
+/** Of a file, in bytes. */
+export interface FileLengths {
+  readonly path: string
+  /** As of the last sync, and now. */
+  readonly durable: number
+  readonly present: number
+  /** The shortest and the longest that it was since the last sync. */
+  readonly least: number
+  readonly most: number
+}
+
 export interface PowerCutOptions {
   /** What becomes of each sector changed since the last sync of its file; `drop` unless said. */
   readonly sector?: ((sector: ChangedSector) => SectorOutcome) | undefined
   /** What the device writes as a whole: 512, or 4096. */
   readonly sectorBytes?: 512 | 4096 | undefined
-  /** The length that a file comes back with, between these two; `durable` unless said. */
-  readonly length?:
-    | ((file: { readonly path: string; readonly durable: number; readonly present: number }) => number)
-    | undefined
+  /** The length that a file comes back with, between the least and the most; `durable` unless said. */
+  readonly length?: ((file: FileLengths) => number) | undefined
   /** Whether a change of names that no `syncDirectory` covered survives; `false` unless said. */
   readonly name?: ((change: PendingChange) => boolean) | undefined
 }
@@ -107,7 +116,7 @@ export class MemoryFileSystem implements FileSystem {
       if (!(node instanceof MemoryFile) || done.has(node)) continue
       done.add(node)
       const { durableSize: durable, size: present } = node
-      const size = length?.({ path, durable, present }) ?? durable
+      const size = length?.({ path, durable, present, ...node.possibleSizes }) ?? durable
       const outcomes = new Map<number, SectorOutcome>()
       node.powerCut(unit => {
         const index = Math.floor((unit * SECTOR_BYTES) / sectorBytes)

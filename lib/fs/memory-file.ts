@@ -8,6 +8,8 @@
  *       the device, until it is written again. Linux treats pages so (promise F6).
  *   M4  A sector that was written several times since the last sync may have come to the device after any but the last.
  *   M5  A sync covers what was there when it began: what is written meanwhile waits for the next one.
+ *   M6  A power cut leaves a length that the file had since its last sync, or one in between: a journal may have been
+ *       written between any two calls, so a file that was emptied and written anew may come back empty.
  */
 export const SECTOR_BYTES = 512
 
@@ -49,6 +51,8 @@ export class MemoryFile {
   #changes = 0
   /** Of the newest scope that a sync has covered. */
   #coveredChanges = 0
+  /** Lengths since the last sync, as they came, without those between two neighbours (M6). */
+  #sizes: { readonly change: number; readonly size: number }[] = []
   readonly #unsynced = new Map<number, UnsyncedSector>()
 
   constructor(fields: { inode: number; mode: number; modifiedMs: number }) {
@@ -63,6 +67,16 @@ export class MemoryFile {
 
   get durableSize(): number {
     return this.#durableSize
+  }
+
+  /** The shortest and the longest that it was since the last sync (M6). */
+  get possibleSizes(): { readonly least: number; readonly most: number } {
+    let [least, most] = [this.#durableSize, this.#durableSize]
+    for (const { size } of this.#sizes) {
+      least = Math.min(least, size)
+      most = Math.max(most, size)
+    }
+    return { least, most }
   }
 
   /** Indexes of the sectors that a power cut may take back, in order. */
@@ -88,6 +102,7 @@ export class MemoryFile {
     twin.#durableSize = this.#durableSize
     twin.#changes = this.#changes
     twin.#coveredChanges = this.#coveredChanges
+    twin.#sizes = [...this.#sizes]
     // Nobody writes into what was kept of a sector.
     for (const [index, sector] of this.#unsynced) twin.#unsynced.set(index, { ...sector })
     return twin
@@ -101,7 +116,7 @@ export class MemoryFile {
     this.#reserve(end)
     this.#touch(position, end)
     this.#bytes.set(source, position)
-    if (end > this.#size) this.#size = end
+    if (end > this.#size) this.#resize(end)
     if (isLost) this.#lose(position, end)
   }
 
@@ -112,6 +127,13 @@ export class MemoryFile {
       this.#touch(length, this.#size)
       this.#bytes.fill(0, length, this.#size)
     }
+    this.#resize(length)
+  }
+
+  #resize(length: number): void {
+    const [before, last] = [this.#sizes.at(-2)?.size ?? this.#durableSize, this.#sizes.at(-1)?.size]
+    if (last !== undefined && (length - last) * (last - before) >= 0) this.#sizes.pop()
+    this.#sizes.push({ change: this.#changes, size: length })
     this.#size = length
   }
 
@@ -133,6 +155,7 @@ export class MemoryFile {
       else this.#unsynced.set(index, { ...sector, before: bytes })
     }
     this.#durableSize = size
+    this.#sizes = this.#sizes.filter(({ change }) => change > changes)
   }
 
   /** M3. */
@@ -151,10 +174,10 @@ export class MemoryFile {
    * Leaves what a power cut may leave.
    *
    * @param outcome - of each sector changed since the last sync. One that is lost (M3) is always dropped.
-   * @param length - of the file: anything between the synced one and the present one is possible.
+   * @param length - of the file: anything within `possibleSizes`.
    */
   powerCut(outcome: (sectorIndex: number) => SectorOutcome, length: number): void {
-    this.#reserve(Math.max(this.#durableSize, this.#size))
+    this.#reserve(this.possibleSizes.most)
     for (const [index, sector] of this.#unsynced) {
       const bytes = this.#bytes.subarray(index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES)
       switch (sector.lost ? 'drop' : outcome(index)) {
@@ -178,6 +201,7 @@ export class MemoryFile {
     this.#unsynced.clear()
     this.#size = length
     this.#durableSize = length
+    this.#sizes = []
   }
 
   #touch(from: number, to: number): void {

@@ -4,7 +4,8 @@
  * Invariants:
  *   D1  `live` of a folder is what calls see; `durable` is what a power cut cannot take back.
  *   D2  Changes wait in `#pending`, in order. One call is one change, so a rename is durable as a whole or not at all.
- *   D3  `sync(folder)` makes durable, in order, every waiting change that touches the folder, and no other.
+ *   D3  `sync(folder)` makes durable, in order, every waiting change that touches the folder, and no other. What an older
+ *       one that still waits says of the same name is out of date then.
  */
 import { posix } from 'node:path'
 import { MemoryFile } from './memory-file.ts'
@@ -154,10 +155,12 @@ export class MemoryTree {
   }
 
   sync(folder: MemoryFolder): void {
-    const left: PendingChange[] = []
+    let left: PendingChange[] = []
     for (const change of this.#pending) {
-      if (change.assignments.some(assignment => assignment.folder === folder)) makeDurable(change)
-      else left.push(change)
+      if (change.assignments.some(assignment => assignment.folder === folder)) {
+        makeDurable(change)
+        left = left.flatMap(older => withoutNames(older, change))
+      } else left.push(change)
     }
     this.#pending = left
   }
@@ -210,6 +213,15 @@ export class MemoryTree {
     }
     return { node, depth: names.length, link: undefined }
   }
+}
+
+/** What is left to say of `change` once `newer` is durable. */
+function withoutNames(change: PendingChange, newer: PendingChange): PendingChange[] {
+  const assignments = change.assignments.filter(
+    ({ folder, name }) => !newer.assignments.some(other => other.folder === folder && other.name === name)
+  )
+  if (assignments.length === change.assignments.length) return [change]
+  return assignments.length === 0 ? [] : [{ ...change, assignments }]
 }
 
 function makeDurable(change: PendingChange): void {

@@ -52,13 +52,17 @@ export class Disk {
     run('umount', this.mountPoint)
   }
 
-  remount(): void {
+  remount(...options: readonly string[]): void {
     this.unmount()
-    this.mount()
+    this.mount(...options)
   }
 
-  /** From now on nothing reaches the disk any more: neither what was not synced, nor the journal. */
-  cutPower(): void {
-    run('xfs_io', '-x', '-c', 'shutdown', this.mountPoint)
+  /**
+   * From now on nothing reaches the disk any more: neither what was not synced, nor the journal.
+   *
+   * @param options.journal - written once more before: what it says of files whose content was not.
+   */
+  cutPower({ journal = false }: { journal?: boolean } = {}): void {
+    run('xfs_io', '-x', '-c', journal ? 'shutdown -f' : 'shutdown', this.mountPoint)
   }
 }

@@ -49,7 +49,10 @@ export function anyhow(seed: number): CrashOutcome {
           if (random.chance(keepsSectors)) return 'keep'
           return random.pick(isNew ? (['drop', 'older', 'zero', 'garble'] as const) : (['drop', 'older'] as const))
         },
-        length: ({ durable, present }) => {
+        length: ({ durable, present, least, most }) => {
+          // A journal was written in between.
+          const isOfBetween = least < Math.min(durable, present) || most > Math.max(durable, present)
+          if (isOfBetween) return random.pick([durable, present, least, most])
           if (present <= durable) return random.chance(50) ? durable : present
           return random.chance(50) ? present : random.between(durable, present)
         },
