@@ -4,7 +4,7 @@
  * A small write into the page cache takes 2 to 10 us; handing it to the pool and hearing of its end takes 40 us more.
  * But the calling thread is the host program's event loop, so groups are written here only as long as
  *   - they are small, and writes are quick: where the page cache has to wait for the disk (too many dirty pages, a
- *     full journal), a write takes milliseconds, and the pool does it until several were quick again;
+ *     full journal), a write takes milliseconds, and the pool does the next ones;
  *   - the event loop turns: a program that awaits one append after the other goes on in microtasks for ever, and its
  *     own timers and sockets would never have their turn. A write by the pool ends outside of the microtasks. (What is
  *     answered from memory, an append under `buffered` or a read of the tail, asks here too.)
@@ -16,12 +16,13 @@ export const LARGEST_HERE_BYTES = 256 * KiB
 /** What a write may cost the event loop before the pool takes over. */
 const SLOW_MS = 2
 /**
- * Quick writes of the pool in a row until the calling thread tries again. A thread may have been slow because it lost its
- * processor for a moment, and a trip to the pool may lose it twice: beside a busy thread it takes milliseconds where a
- * write takes 0.1. So few at first, and twice as many each time it is slow again: one stall for each disturbance.
+ * Writes of the pool until the calling thread tries again. It may have been slow because it lost its processor for a
+ * moment, and a trip to the pool may lose it twice: beside a busy thread that takes milliseconds where a write takes 0.1.
+ * So few at first, and four times as many each time that it is slow again, up to one stall in 256 writes. How long the
+ * pool took says nothing of the write: most of it is the way there and back.
  */
 const LEAST_PROBATION = 4
-const MOST_PROBATION = 32
+const MOST_PROBATION = 256
 /** After so many quick writes in a row what was slow is forgotten. */
 const QUICK_AGAIN = 64
 /**
@@ -79,16 +80,14 @@ export class WriteThread {
     }
   }
 
-  wroteThere(milliseconds: number): void {
+  wroteThere(): void {
     this.writes += 1
-    if (this.#probation === 0) return
-    if (milliseconds > SLOW_MS) this.#wasSlow()
-    else this.#probation -= 1
+    if (this.#probation > 0) this.#probation -= 1
   }
 
   #wasSlow(): void {
     this.#probation = this.#nextProbation
-    this.#nextProbation = Math.min(2 * this.#nextProbation, MOST_PROBATION)
+    this.#nextProbation = Math.min(4 * this.#nextProbation, MOST_PROBATION)
     this.#quickInARow = 0
   }
 }

@@ -215,9 +215,8 @@ export class Writer {
     const last = group[to - 1] as SealedBatch
     // Reading the transaction index may fail, and once the marker is in the file nothing may.
     if (run.some(isControl)) await segment.prepareAborted()
-    const began = this.#clock.monotonic()
     await segment.write(first.chunk.buffer.subarray(first.start, last.start + last.size), run)
-    this.#thread.wroteThere(this.#clock.monotonic() - began)
+    this.#thread.wroteThere()
     const aborted = this.#applyProducers(run)
     this.#noteWritten(last, segment)
     for (const transaction of aborted) await segment.appendAborted(transaction)

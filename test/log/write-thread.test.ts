@@ -14,9 +14,9 @@ t.test('small groups are written on the calling thread, large ones by the pool',
 t.test('after a write that held the calling thread up, the pool writes, longer each time', async t => {
   const thread = new WriteThread()
   const isBackAfter = (count: number): boolean => {
-    for (let i = 1; i < count; i += 1) thread.wroteThere(0.1)
+    for (let i = 1; i < count; i += 1) thread.wroteThere()
     const wasAway = !thread.mayWriteHere(1, 0)
-    thread.wroteThere(0.1)
+    thread.wroteThere()
     return wasAway && thread.mayWriteHere(1, 0)
   }
   thread.wroteHere(1.9)
@@ -24,13 +24,13 @@ t.test('after a write that held the calling thread up, the pool writes, longer e
   thread.wroteHere(2.1)
   t.ok(isBackAfter(4))
   thread.wroteHere(2.1)
-  t.ok(isBackAfter(8))
+  t.ok(isBackAfter(16))
   thread.wroteHere(2.1)
-  for (let i = 0; i < 15; i += 1) thread.wroteThere(0.1)
-  thread.wroteThere(50)
-  t.ok(isBackAfter(32), 'a slow one of the pool begins the count anew')
-  thread.wroteHere(2.1)
-  t.ok(isBackAfter(32), 'and no longer than that')
+  t.ok(isBackAfter(64))
+  for (let i = 0; i < 3; i += 1) {
+    thread.wroteHere(2.1)
+    t.ok(isBackAfter(256), 'and no longer than that')
+  }
   for (let i = 0; i < 64; i += 1) thread.wroteHere(0.1)
   thread.wroteHere(2.1)
   t.ok(isBackAfter(4), 'what was slow is forgotten')
