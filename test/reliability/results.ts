@@ -41,9 +41,21 @@ const COMMANDS: Readonly<Record<string, string>> = {
   'power-cuts-ext4': 'npm run test:reliability',
   'power-cuts-xfs': 'npm run test:reliability',
   faults: 'npm run test:reliability',
+  damage: 'npm run test:reliability',
+  'fs-comparison': 'npm run test:reliability',
   'fuzz-decoders': 'npm run test:fuzz-decoders',
+  mutants: 'npm run test:simulation',
+  'simulated-crash-points': 'npm run test:simulation',
   soak: 'npm run soak -- --minutes 2'
 }
+
+const HOW_TO_READ = [
+  'What is tried: a store is written to, and something ends it, at every kind of moment: its process is killed, the power goes, the disk fails, a file is damaged. Then it is opened again, and held against a list, kept elsewhere, of what had been acknowledged, and how safely. A line of the first table says how often that was done in one run, the second one what was found wrong (nothing, or the lane fails, and with it the run). The third table has what was found wrong before, and mended.',
+  '',
+  'Three kinds of evidence stand beside each other. In the **simulator** the compiled engine runs on a disk in memory that forgets, fails and lies by a seed: many histories, each to be seen again, but only as true as its disk; so that disk is compared with a real one (`fs-comparison`), and the simulator is shown engines with one fault each, all of which it has to find (`mutants`). **Real processes on real file systems** are killed and cut off: fewer, but nothing is imagined. **Damage and hostile input** is put into files byte by byte.',
+  '',
+  'Not tried: disks that lie about a finished sync on real hardware (in the simulator they are: what they lose is beyond anybody), other file systems than ext4, XFS and tmpfs, other systems than Linux, and many months of use.'
+]
 
 export function pageOf(results: Results, defects: readonly Defect[]): string {
   const { date, commit, node, kernel, cores, lanes } = results
@@ -52,10 +64,13 @@ export function pageOf(results: Results, defects: readonly Defect[]): string {
     '',
     'Made by `test/reliability/results.ts` from what the lanes measured; nothing here is typed by hand.',
     '',
-    `Run on ${date} at commit ${commit}: Node ${node}, Linux ${kernel}, ${cores} cores. \`.ci/run\` runs all of it; to measure again:`,
+    ...HOW_TO_READ,
+    '',
+    `Run on ${date} at commit ${commit}: Node ${node}, Linux ${kernel}, ${cores} cores. All of it is part of \`.ci/run\`; to measure again:`,
     '',
     '```sh',
-    'HEARTWOOD_RELIABILITY=$PWD/figures npm run test:reliability && node dist/test/reliability/results.js figures',
+    'HEARTWOOD_RELIABILITY=$PWD/figures .ci/run reliability simulation fuzz-decoders',
+    'node dist/test/reliability/results.js figures',
     '```',
     '',
     '| | goal | found | what the figure means | run by |',

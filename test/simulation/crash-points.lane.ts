@@ -38,7 +38,7 @@ t.test('at every call of the reference workloads, whatever becomes of it, what w
   t.comment(`${points} crash points, ${ends} ends`)
   t.ok(points >= FLOOR, `${points} crash points, of at least ${FLOOR}`)
   writeFigures({
-    lane: 'crash-points',
+    lane: 'simulated-crash-points',
     seconds: Math.round((performance.now() - begun) / 1000),
     seed: 0,
     defects: failed,
