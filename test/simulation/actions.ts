@@ -115,7 +115,7 @@ export class Actions {
       return true
     }
     if (history.hold !== undefined) history.hold = Math.max(history.hold, offset)
-    if (await this.#life.attempt(`hold ${history.name} ${offset}`, done, allowed)) history.hold = offset
+    if (await this.#life.attempt(`hold ${history.name} ${offset}`, done, allowed)) history.holdFrom(offset)
   }
 
   async release(history: History): Promise<void> {

@@ -163,7 +163,7 @@ export class Checker {
     for (const [offset, entry] of this.#history.entries) {
       const found = this.#found.get(offset)
       if (found !== undefined && found.attempt === entry.attempt && found.index === entry.index) continue
-      if (offset < start || this.#mayBeCleaned(offset, entry)) continue
+      if (offset < start || this.#history.mayLack(offset, entry)) continue
       // Not shown yet.
       if (!isReopened && offset >= highWatermark && offset < end) continue
       const what = `attempt ${entry.attempt.id}.${entry.index} at ${offset}, ${entry.level}`
@@ -193,20 +193,6 @@ export class Checker {
       )
   }
 
-  /** Whether cleaning may have taken a record: superseded, of an aborted transaction, or a tombstone over its time. */
-  #mayBeCleaned(offset: number, { attempt, index, outcome }: Entry): boolean {
-    const history = this.#history
-    if (!history.mayBeCleaned || offset >= Math.min(history.firstUndecided() ?? offset + 1, history.hold ?? offset + 1))
-      return false
-    if (attempt.kind === 'end' || outcome === 'abort') return true
-    const key = attempt.records[index]?.key
-    const isTombstone = attempt.records[index]?.value === null
-    if (isTombstone && history.topic.configs['delete.retention.ms'] === '0') return true
-    for (const [at, other] of history.entries)
-      if (at > offset && other.outcome !== 'abort' && other.attempt.records[other.index]?.key === key) return true
-    return false
-  }
-
   /** From here on the log is what it shows, and nothing else. */
   #adopt(): void {
     const history = this.#history
@@ -223,7 +209,7 @@ export class Checker {
       there.add(attempt)
       const old = before.get(offset)
       const isSame = old?.attempt === attempt && old.index === index
-      const known = isSame ? old : { attempt, index, outcome: undefined, decidedAt: 0 }
+      const known = isSame ? old : { attempt, index, outcome: undefined, decidedAt: 0, wasCleaned: false }
       history.entries.set(offset, { ...known, level: 'synced' })
       attempt.state = 'acknowledged'
       attempt.baseOffset = offset - index

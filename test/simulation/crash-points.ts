@@ -191,6 +191,6 @@ export async function crashPoint(workload: Workload, way: Way, at: number): Prom
     isSlow: way.isSlow === true,
     operations: [way.arm(at), ...operations]
   }
-  const result = await simulate(schedule, { endsAtCrash: true, outcomes: way.outcomes })
+  const result = await simulate(schedule, { endsAtCrash: true, outcomes: way.outcomes, isTraced: false })
   return result.wasReached || result.failure !== undefined ? result : undefined
 }

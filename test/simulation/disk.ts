@@ -32,12 +32,16 @@ export class Trace {
   #pending: string[] = []
   /** Keeps the lines as well: for people who look at a replay. */
   readonly lines: string[] | undefined
+  /** Where thousands of schedules run, nobody looks at what they did. */
+  readonly isOff: boolean
 
-  constructor(keepsLines = false) {
+  constructor({ keepsLines = false, isOff = false } = {}) {
     this.lines = keepsLines ? [] : undefined
+    this.isOff = isOff
   }
 
   add(line: string): void {
+    if (this.isOff) return
     // Identities of topics and names of folders that go are drawn by the system.
     this.#pending.push(line.replace(/[0-9a-f]{32}-delete/, '#-delete'))
     if (this.#pending.length >= 256) this.#flush()
@@ -147,7 +151,7 @@ export class SimulatedDisk {
     }
     const fault = this.#fault
     const strikes = fault !== undefined && fits(fault.kind, call, changes) && --fault.left < 0
-    this.#trace.add(strikes ? `${nameOf(call)} ${fault.kind}` : nameOf(call))
+    if (!this.#trace.isOff) this.#trace.add(strikes ? `${nameOf(call)} ${fault.kind}` : nameOf(call))
     if (!strikes) {
       if (call.operation === 'datasync' && call.path.endsWith(WATERMARK_FILE)) this.#untold.delete(dirname(call.path))
       return changes ? this.#taking(call) : undefined

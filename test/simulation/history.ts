@@ -47,6 +47,8 @@ export interface Entry {
   /** Of a record of a transaction: how it ended, and where the marker is. */
   outcome: 'commit' | 'abort' | undefined
   decidedAt: number
+  /** Cleaning may have taken it before a hold came. */
+  wasCleaned: boolean
 }
 
 export const covers = (level: AckLevel, least: AckLevel): boolean =>
@@ -138,7 +140,7 @@ export class History {
   place(offset: number, attempt: Attempt, index: number, level: AckLevel): void {
     const before = this.entries.get(offset)
     if (before === undefined) {
-      this.entries.set(offset, { attempt, index, level, outcome: undefined, decidedAt: 0 })
+      this.entries.set(offset, { attempt, index, level, outcome: undefined, decidedAt: 0, wasCleaned: false })
       this.highestEnd = Math.max(this.highestEnd, offset + 1)
     } else if (before.attempt !== attempt || before.index !== index) {
       const was = `${before.attempt.id}.${before.index}`
@@ -204,6 +206,26 @@ export class History {
     for (const [offset, { attempt, outcome }] of this.entries)
       if (offset < below && attempt.kind === 'transact' && outcome === undefined) this.entries.delete(offset)
     this.missingBefore = []
+  }
+
+  /** A hold keeps what is there when it is made. */
+  holdFrom(offset: number): void {
+    if (this.hold === undefined)
+      for (const [at, entry] of this.entries) if (at >= offset) entry.wasCleaned ||= this.mayLack(at, entry)
+    this.hold = Math.max(this.hold ?? 0, offset)
+  }
+
+  /** Whether cleaning may have taken a record: superseded, of an aborted transaction, or a tombstone over its time. */
+  mayLack(offset: number, { attempt, index, outcome, wasCleaned }: Entry): boolean {
+    if (!this.mayBeCleaned || offset >= (this.firstUndecided() ?? offset + 1)) return false
+    if (offset >= (this.hold ?? offset + 1)) return wasCleaned
+    if (attempt.kind === 'end' || outcome === 'abort') return true
+    const key = attempt.records[index]?.key
+    const isTombstone = attempt.records[index]?.value === null
+    if (isTombstone && this.topic.configs['delete.retention.ms'] === '0') return true
+    for (const [at, other] of this.entries)
+      if (at > offset && other.outcome !== 'abort' && other.attempt.records[other.index]?.key === key) return true
+    return false
   }
 
   inOrder(): [number, Entry][] {

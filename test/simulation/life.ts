@@ -51,6 +51,8 @@ export class Life {
       Store.open(DATA, {
         fs: this.disk.fs,
         clock: this.clock,
+        // As little as it takes: memory that a store asks for costs more than all it does here.
+        batchCacheBytes: 2 ** 20,
         upkeep: { background: this.schedule.background, cleanerMapBytes: 24 * 512 }
       })
     )

@@ -40,6 +40,8 @@ export interface SimulationOptions {
   /** Numbers of the operations to carry out; all by default. */
   readonly path?: readonly number[] | undefined
   readonly keepsLines?: boolean
+  /** False: nothing is written down of what happens, and there is no digest. */
+  readonly isTraced?: boolean
   /** The first crash is the end. */
   readonly endsAtCrash?: boolean
   /** Of each crash; by default a kill, four extremes, and five by the seed. */
@@ -73,11 +75,11 @@ class Simulation {
   #segmentMs: ReadonlySet<string | undefined> = new Set([undefined])
 
   constructor(schedule: Schedule, options: SimulationOptions) {
-    const { path, keepsLines = false } = options
+    const { path, keepsLines = false, isTraced = true } = options
     this.#schedule = schedule
     this.#options = options
     this.#path = path && new Set(path)
-    this.#trace = new Trace(keepsLines)
+    this.#trace = new Trace({ keepsLines, isOff: !isTraced })
   }
 
   async run(): Promise<SimulationResult> {

@@ -2,6 +2,7 @@
  * What the engine loads when it first needs it comes when the machine has it, after any number of turns of the event
  * loop. Simulated time goes by turns, so all of it is loaded before.
  */
+import { makeKeyHash } from '../../lib/compaction/key-hash.ts'
 import { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
 import { digestOf } from '../../lib/log/segment-digest.ts'
 
@@ -17,4 +18,5 @@ async function load(): Promise<void> {
   const path = '/00000000000000000000.log'
   await (await fs.open(path, 'create')).close()
   await digestOf(fs, path)
+  await makeKeyHash(Uint32Array.of(1, 2, 3, 4))
 }
