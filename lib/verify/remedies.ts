@@ -14,6 +14,7 @@ import type { DataDirectory } from '../store/data-directory.ts'
 import type { Clock } from '../util/clock.ts'
 import { isLogError, LogError } from '../util/errors.ts'
 import type { Finding, FindingCode } from './findings.ts'
+import { markersOf } from './hole-markers.ts'
 import { RemedyFolder } from './remedy-files.ts'
 import type { LostRange, Survey } from './survey.ts'
 
@@ -181,7 +182,8 @@ function segmentOf({ folder, checked, knownEnd, holes }: Survey, file: string): 
   return { base, toOffset: next ?? Math.max(base, knownEnd), isFirst: base === bases[0], isLast: next === undefined }
 }
 
-export async function quarantineSegment({ fs, clock, survey }: RemedyContext, file: string): Promise<void> {
+export async function quarantineSegment(context: RemedyContext, file: string): Promise<void> {
+  const { fs, clock, survey } = context
   const { path, checked } = survey
   const { base, toOffset, isFirst, isLast } = segmentOf(survey, file)
   const remedy = await RemedyFolder.open(fs, path)
@@ -191,18 +193,39 @@ export async function quarantineSegment({ fs, clock, survey }: RemedyContext, fi
     const hole: Hole = { fromOffset: base, toOffset, markedMs: clock.now(), reason }
     await writeHoles(fs, path, mergeHoles([...(await knownHoles(fs, path)), hole]), modes)
   }
+  // While the manifest tells whether the segment's transaction index is to be believed.
+  const markers = await markersOf(fs, survey, base, clock.now())
+  if (markers.undecided) await forgetStatesFrom(context, remedy, base)
   await remedy.forgetSegments(one => one === base)
   if (isLast && toOffset > base) {
     await remedy.createEmpty(segmentFileName(toOffset, LOG_SUFFIX))
     await remedy.setWatermark(toOffset, toOffset)
   }
+  const log = segmentFileName(base, LOG_SUFFIX)
+  // What stays of it before the index goes that tells of what was damaged.
+  if (markers.bytes.length > 0) await remedy.leaveInPlace(log, markers.bytes)
   for (const { name, offset, suffix } of checked.listing.files) {
     if (offset === base && suffix !== LOG_SUFFIX) await remedy.moveAway(name)
   }
-  const log = segmentFileName(base, LOG_SUFFIX)
+  if (markers.bytes.length > 0) return
   // The first one's name says where the log begins.
-  if (isFirst) await remedy.emptyInPlace(log)
+  if (isFirst) await remedy.leaveInPlace(log, Buffer.alloc(0))
   else await remedy.moveAway(log)
+}
+
+/**
+ * Nothing tells how a transaction ended that was open there. Read anew it is still open: readers of committed records
+ * wait in front of it until somebody decides, with `transactions abort`.
+ */
+async function forgetStatesFrom(
+  { directory, survey: { folder, checked } }: RemedyContext,
+  remedy: RemedyFolder,
+  base: number
+): Promise<void> {
+  const recoveryPoint = directory.checkpoint('recoveryPoint')
+  recoveryPoint.set(folder, Math.min(base, recoveryPoint.get(folder) ?? 0))
+  await directory.saveCheckpoints()
+  for (const at of checked.listing.snapshots) if (at > base) await remedy.moveAway(segmentFileName(at, SNAPSHOT_SUFFIX))
 }
 
 async function knownHoles(fs: FileSystem, path: string): Promise<readonly Hole[]> {

@@ -1,7 +1,7 @@
 /** What remedies do to files: nothing is removed, everything goes into the partition's `quarantine/`. */
 import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
-import { replaceFile } from '../fs/replace-file.ts'
+import { readWholeFile, replaceFile } from '../fs/replace-file.ts'
 import { isSystemError } from '../fs/system-errors.ts'
 import { writeFully } from '../fs/write-fully.ts'
 import { LEADER_EPOCH_FILE } from '../log/leader-epochs.ts'
@@ -54,12 +54,13 @@ export class RemedyFolder {
     await this.fs.syncDirectory(this.path)
   }
 
-  /** Leaves an empty file in the place of one that is kept, in one step. */
-  async emptyInPlace(name: string): Promise<void> {
+  /** Leaves these bytes in the place of a file that is kept, in one step. */
+  async leaveInPlace(name: string, bytes: Buffer): Promise<void> {
     const path = join(this.path, name)
-    if ((await this.fs.stat(path))?.size === 0) return
+    const size = (await this.fs.stat(path))?.size
+    if (size === bytes.length && (await readWholeFile(this.fs, path, size))?.equals(bytes) === true) return
     await this.#copy(name, 0, await this.#freeName(name))
-    await replaceFile(this.fs, path, Buffer.alloc(0), { permissions: this.#modes.file })
+    await replaceFile(this.fs, path, bytes, { permissions: this.#modes.file })
   }
 
   /** Keeps what lies at and behind `position`, and cuts it off. Durable when it resolves. */
