@@ -78,10 +78,10 @@ export class BatchStream implements AsyncIterableIterator<FetchResult> {
           if (this.#pages > 1 && !this.#place.isWarm) this.#readAhead(result.nextOffset)
           return { value: result, done: false }
         }
-        // A bound that is not the log's own may lie in a gap that compaction left: nothing is there to come.
+        // Behind a gap that compaction left there may be more at once, or a marked hole that has to be told.
+        if (result.nextOffset > offset) continue
         if (follow !== true) return this.return()
-        // Behind a gap there may be more at once.
-        if (result.nextOffset === offset) await this.#source.waitBeyond(offset, this.#isolation, signal)
+        await this.#source.waitBeyond(offset, this.#isolation, signal)
       } catch (error) {
         if (isAborted(signal) || this.#source.isClosed) return this.return()
         throw error

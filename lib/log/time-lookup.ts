@@ -43,7 +43,11 @@ export async function offsetForTimestamp(
 /** The first record with the largest timestamp of the log; `undefined` in a log without timestamps. */
 export async function offsetOfMaxTimestamp(state: LogState, reader: Reader): Promise<TimestampedOffset | undefined> {
   let best: { segment: Segment; timestamp: number } | undefined
-  for (const segment of state.segments) {
+  for (const [i, segment] of state.segments.entries()) {
+    const { baseOffset } = segment
+    // Of one that was taken away markers may be left.
+    const isLost = (state.holes?.pass(baseOffset) ?? baseOffset) >= (state.segments[i + 1]?.baseOffset ?? Infinity)
+    if (isLost) continue
     const timestamp = await segment.largestTimestamp()
     if (timestamp !== undefined && timestamp >= 0 && (best === undefined || timestamp > best.timestamp))
       best = { segment, timestamp }
@@ -70,7 +74,8 @@ async function firstAtOrAfter(
   let offset = holes?.pass(from) ?? from
   while (offset < to) {
     const result = await reader.read(offset, { upTo: to, maxBytes: LOOKUP_BYTES })
-    if (result.baseOffset === undefined) return undefined
+    // In front of a hole there may be none, and some behind it.
+    if (result.nextOffset === offset) return undefined
     for (let at = 0; at < result.batches.length; ) {
       const batch = new BatchView(result.batches, at)
       at = batch.end
