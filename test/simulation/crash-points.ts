@@ -178,7 +178,8 @@ export const WAYS: readonly Way[] = [
     name: 'a sync that fails, and the end soon after',
     arm: after => ({ kind: 'fault', fault: 'sync', after, forever: false, endsAfter: 3 + (after % 9) }),
     outcomes: [KILL, DROP_ALL, anyhow(13)]
-  }
+  },
+  fault('half a write, then ENOSPC once', 'full', false)
 ]
 
 /** @param at - 0-based, among the calls that this way fits. `undefined` when the workload has no such call. */

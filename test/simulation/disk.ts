@@ -160,7 +160,7 @@ export class SimulatedDisk {
     this.#strikes += 1
     if (fault.endsAfter !== undefined) this.#untilDead ??= fault.endsAfter
     if (!fault.forever) this.#fault = undefined
-    return this.#strike(fault.kind, call)
+    return this.#strike(fault, call)
   }
 
   /** The process may end meanwhile; then it has no effect. */
@@ -182,8 +182,12 @@ export class SimulatedDisk {
     return taken
   }
 
-  #strike(kind: FaultKind, { operation, path, length = 0 }: FileSystemCall): unknown {
+  #strike(fault: Fault, { operation, path, length = 0 }: FileSystemCall): unknown {
+    const { kind } = fault
     switch (kind) {
+      case 'full':
+        this.#fault = { ...fault, kind: 'ENOSPC', left: 0 }
+        return Math.floor(length / 2)
       case 'short':
         return Math.floor(length / 2)
       case 'lie':
@@ -203,6 +207,7 @@ export class SimulatedDisk {
 function fits(kind: FaultKind, { operation, length = 0 }: FileSystemCall, changes: boolean): boolean {
   switch (kind) {
     case 'short':
+    case 'full':
     case 'lie':
     case 'lose':
       return operation === 'write' && length > 1

@@ -19,8 +19,8 @@ export interface SimulatedTopic {
 /** 0 is a record without a key; of the others every third number is a tombstone. */
 export type Keys = readonly number[]
 
-/** `sync`: EIO, of a sync alone. */
-export type FaultKind = 'EIO' | 'sync' | 'ENOSPC' | 'EMFILE' | 'short' | 'lie' | 'lose'
+/** `sync`: EIO, of a sync alone. `full`: half of a write, then ENOSPC. */
+export type FaultKind = 'EIO' | 'sync' | 'full' | 'ENOSPC' | 'EMFILE' | 'short' | 'lie' | 'lose'
 
 export type Operation =
   | {
@@ -59,6 +59,8 @@ export type Operation =
     }
   /** Arms the end: after so many calls that change the disk, or at the end of the schedule, nothing happens any more. */
   | { readonly kind: 'crash'; readonly after: number }
+  /** The end after so many turns of the event loop, whatever is under way then. */
+  | { readonly kind: 'end-now'; readonly turns: number }
   | { readonly kind: 'reopen' }
 
 export interface Schedule {
@@ -147,7 +149,8 @@ const WEIGHTS: readonly (readonly [Operation['kind'], number])[] = [
   ['reopen', 2],
   ['reopen-log', 2],
   ['alter', 1],
-  ['recreate', 2]
+  ['recreate', 2],
+  ['end-now', 4]
 ]
 const KINDS: readonly Operation['kind'][] = WEIGHTS.flatMap(([kind, weight]) => Array(weight).fill(kind))
 
@@ -185,6 +188,7 @@ function operationOf(random: Random): Operation {
         'sync',
         'sync',
         'ENOSPC',
+        'full',
         'ENOSPC',
         'EMFILE',
         'short',
@@ -203,6 +207,8 @@ function operationOf(random: Random): Operation {
     }
     case 'crash':
       return { kind, after: 1 }
+    case 'end-now':
+      return { kind, turns: random.below(16) }
     case 'retain':
     case 'compact':
     case 'checkpoint':

@@ -11,7 +11,7 @@ import { Checker, checkLookups, type Expectation } from './checker.ts'
 import { SimulatedDisk, Trace } from './disk.ts'
 import { GuestTopic } from './guest.ts'
 import { History, Violation } from './history.ts'
-import { DATA, Life, Stopped } from './life.ts'
+import { DATA, Life, Stopped, turn } from './life.ts'
 import { noteMissing } from './missing-segments.ts'
 import { observe } from './observation.ts'
 import { anyhow, type CrashOutcome, DROP_ALL, KEEP_ALL, KILL, ZEROS } from './outcomes.ts'
@@ -187,6 +187,10 @@ class Simulation {
         return this.#guest.change(life, actions)
       case 'crash':
         return life.disk.dieAfter(operation.after)
+      case 'end-now':
+        for (let left = operation.turns; left > 0; left -= 1) await turn()
+        life.sample()
+        return life.disk.die()
       case 'reopen':
         return this.#reopen()
     }
