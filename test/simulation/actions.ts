@@ -43,12 +43,31 @@ export class Actions {
     const transactional = kind === 'transact'
     const producer = history.producer(transactional ? 10 + id : id)
     if (log === undefined || !(await this.#ready(log, history, producer))) return
+    if (again) await this.#sendWrongly(log, history, producer)
     const attempt = this.#begin(history, kind, keys, producer)
     producer.nextSequence += keys.length
     producer.unsure.push(attempt)
     const work = (): Promise<void> => this.#sendAs(log, history, attempt)
     const twice = again ? (): Promise<unknown> => Promise.all([work(), work()]) : work
     await this.#now(wait, twice)
+  }
+
+  /** What a producer must not send is refused, whatever became of the log since it last wrote. */
+  async #sendWrongly(log: PartitionLog, history: History, { id, epoch, last, nextSequence }: Producer): Promise<void> {
+    if (last === undefined || this.#life.mayFail) return
+    const records = [{ key: 'wrong', value: 'wrong', timestamp: T0, headers: { [IDENTITY]: '0.0' } }]
+    const wrong = [
+      ['OUT_OF_ORDER_SEQUENCE', epoch, nextSequence + 1],
+      ['OUT_OF_ORDER_SEQUENCE', epoch, nextSequence + records.length + 2 ** 20],
+      ['INVALID_PRODUCER_EPOCH', epoch - 1, 0]
+    ] as const
+    for (const [code, producerEpoch, baseSequence] of wrong) {
+      if (producerEpoch < 0) continue
+      const options = { producerId: id, producerEpoch, baseSequence, transactional: last.kind === 'transact' }
+      const what = `producer ${id} of ${history.name} sends ${baseSequence} in epoch ${producerEpoch}`
+      const taken = await this.#life.attempt(what, () => log.append(records, options), [code])
+      if (taken !== undefined) throw new Violation(`${what}, and is not refused`)
+    }
   }
 
   async end({ id, commit }: Of<'end'>, history: History): Promise<void> {

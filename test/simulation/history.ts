@@ -172,12 +172,27 @@ export class History {
       attempt.state = 'gone'
     }
     for (const attempt of this.attempts.values()) if (attempt.state === 'unsure') attempt.state = 'gone'
-    for (const producer of this.producers.values()) Object.assign(producer, { unsure: [], last: undefined })
+    for (const producer of this.producers.values()) this.#goBack(producer)
     this.hold = this.hold === undefined ? undefined : Math.min(this.hold, offset)
     this.startLow = Math.min(this.startLow, offset)
     this.startHigh = Math.min(this.startHigh, offset)
     this.highestEnd = Math.min(this.highestEnd, offset)
     this.decide()
+  }
+
+  /** After a cut a producer goes on behind what is left of it; where nothing is, as a new incarnation. */
+  #goBack(producer: Producer): void {
+    const { id, epoch } = producer
+    let newest: Attempt | undefined
+    for (const { attempt } of this.entries.values()) {
+      if (attempt.producerId !== id || attempt.producerEpoch !== epoch || attempt.kind === 'end') continue
+      if (attempt.sequence >= (newest?.sequence ?? 0)) newest = attempt
+    }
+    Object.assign(producer, { unsure: [], last: undefined, mustBump: true })
+    if (newest?.state !== 'acknowledged' || this.mayBeCleaned) return
+    if ((newest.baseOffset ?? 0) < this.highestStart()) return
+    producer.nextSequence = newest.sequence + newest.records.length
+    Object.assign(producer, { last: newest, mustBump: false })
   }
 
   /** Goes through the log once and notes how each transaction ended. */

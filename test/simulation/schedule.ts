@@ -90,7 +90,9 @@ export function scheduleOf(seed: number): Schedule {
   const count = random.between(10, 40)
   while (operations.length < count) {
     if (random.chance(10)) operations.push({ kind: 'crash', after: random.pick([1, 3, 9, 27]) + random.below(9) })
-    operations.push(operationOf(random))
+    const operation = operationOf(random)
+    if (RARE.has(operation.kind) && random.chance(25)) operations.push({ kind: 'crash', after: random.below(24) })
+    operations.push(operation)
   }
   return { seed, topics, background: random.chance(40), isSlow: random.chance(50), operations }
 }
@@ -134,7 +136,7 @@ const WEIGHTS: readonly (readonly [Operation['kind'], number])[] = [
   ['read', 4],
   ['check', 2],
   ['follow', 2],
-  ['truncate', 3],
+  ['truncate', 4],
   ['delete', 3],
   ['hold', 2],
   ['release', 1],
@@ -153,6 +155,19 @@ const WEIGHTS: readonly (readonly [Operation['kind'], number])[] = [
   ['end-now', 4]
 ]
 const KINDS: readonly Operation['kind'][] = WEIGHTS.flatMap(([kind, weight]) => Array(weight).fill(kind))
+
+/** Of what happens seldom and takes many calls, every step is to be the last one now and then. */
+const RARE: ReadonlySet<Operation['kind']> = new Set([
+  'roll',
+  'truncate',
+  'delete',
+  'retain',
+  'compact',
+  'checkpoint',
+  'recreate',
+  'reopen',
+  'reopen-log'
+])
 
 function operationOf(random: Random): Operation {
   const kind = random.pick(KINDS)
