@@ -179,7 +179,12 @@ export const WAYS: readonly Way[] = [
     arm: after => ({ kind: 'fault', fault: 'sync', after, forever: false, endsAfter: 3 + (after % 9) }),
     outcomes: [KILL, DROP_ALL, anyhow(13)]
   },
-  fault('half a write, then ENOSPC once', 'full', false)
+  fault('half a write, then ENOSPC once', 'full', false),
+  {
+    name: 'a write that the device loses, and the end soon after',
+    arm: after => ({ kind: 'fault', fault: 'lose', after, forever: false, endsAfter: 2 + (after % 13) }),
+    outcomes: [KILL, DROP_ALL, anyhow(14)]
+  }
 ]
 
 /** @param at - 0-based, among the calls that this way fits. `undefined` when the workload has no such call. */

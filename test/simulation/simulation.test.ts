@@ -23,7 +23,7 @@ t.test('whatever a program does and however it ends, the engine keeps what it pr
 
 t.test('the same seed gives the same trace, call for call, and a part of a schedule runs by its numbers', async t => {
   const replayed = async (...args: string[]): Promise<string> =>
-    (await run(process.execPath, [...process.execArgv, program('replay'), ...args])).stdout
+    (await run(process.execPath, [...process.execArgv, program('replay'), ...args], { maxBuffer: 2 ** 27 })).stdout
   for (const args of [
     ['3', '--trace'],
     ['7', '0-3,8']
