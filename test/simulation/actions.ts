@@ -2,14 +2,15 @@
 import type { PartitionLog } from '../../lib/log/partition-log.ts'
 import type { AckLevel, AppendOptions } from '../../lib/log/types.ts'
 import { encodeBatch } from '../../lib/record/encode-batch.ts'
-import { Checker, checkLookups } from './checker.ts'
+import { Checker } from './checker.ts'
+import { checkLookups } from './derived-checks.ts'
 import { type Attempt, type History, type Producer, type SentRecord, Violation } from './history.ts'
 import { type Life, Stopped, split } from './life.ts'
-import { IDENTITY, observe } from './observation.ts'
+import { IDENTITY, MARKER_TIME, type Observation, observe } from './observation.ts'
 import { Random } from './random.ts'
 import type { Keys, Operation } from './schedule.ts'
 
-/** Later than any clock of a schedule, so that markers, which bear their number instead, are never found by time. */
+/** Later than any clock of a schedule, and than the time of any marker. */
 const T0 = 2_000_000_000_000
 
 type Of<K extends Operation['kind']> = Extract<Operation, { kind: K }>
@@ -97,7 +98,7 @@ export class Actions {
     // Batches go as a whole: only where one begins is it known what stays.
     const bases = seen.batches.map(({ baseOffset }) => baseOffset).filter(base => base >= seen.start)
     const offset = bases[Math.floor(at * bases.length)]
-    if (offset === undefined) return
+    if (offset === undefined || history.wouldReopen(offset)) return
     history.cutAsked(offset)
     const isCut = await this.#life.attempt(`truncate ${history.name} to ${offset}`, async () => {
       await log.truncateTo(offset)
@@ -253,14 +254,7 @@ export class Actions {
   }
 
   #sendAs(log: PartitionLog, history: History, attempt: Attempt): Promise<void> {
-    const { producerId, producerEpoch, sequence, kind } = attempt
-    const options = {
-      producerId: producerId as number,
-      producerEpoch,
-      baseSequence: sequence,
-      transactional: kind === 'transact'
-    }
-    return this.#send(history, attempt, () => log.append(attempt.records, options))
+    return this.#send(history, attempt, () => log.append(attempt.records, optionsOf(attempt)))
   }
 
   async #now(wait: boolean, work: () => Promise<unknown>): Promise<void> {
@@ -288,10 +282,40 @@ export class Actions {
     return true
   }
 
+  /** R4, asked: what a producer sent last is known, and what is out of order or of an earlier incarnation is refused. */
+  async probeProducers(history: History): Promise<void> {
+    const log = await this.#life.log(history)
+    if (log === undefined || this.#life.mayFail) return
+    for (const { last, mustBump, unsure, epoch } of history.producers.values()) {
+      if (last === undefined || mustBump || unsure.length > 0 || last.producerEpoch !== epoch) continue
+      await this.#life.settled('repeat', this.#sendAs(log, history, last))
+      const baseSequence = last.sequence + last.records.length + 1
+      await this.#mustRefuse(log, { ...last, sequence: baseSequence }, 'OUT_OF_ORDER_SEQUENCE')
+      if (epoch > 0)
+        await this.#mustRefuse(log, { ...last, producerEpoch: epoch - 1, sequence: 0 }, 'INVALID_PRODUCER_EPOCH')
+    }
+  }
+
+  async #mustRefuse(log: PartitionLog, attempt: Attempt, wanted: string): Promise<void> {
+    const { sequence, producerId, producerEpoch } = attempt
+    const what = `${sequence} of producer ${producerId}, epoch ${producerEpoch}`
+    const answer = log.append(attempt.records, optionsOf(attempt)).then(
+      ({ baseOffset }) => `taken at ${baseOffset}`,
+      error => error.code
+    )
+    const found = await this.#life.settled('refuse', answer)
+    if (found !== wanted) throw new Violation(`R4: sequence ${what}, was to be refused: ${found}`)
+  }
+
   async #end(log: PartitionLog, history: History, producer: Producer, ends: 'commit' | 'abort'): Promise<void> {
     const attempt = { ...this.#begin(history, 'end', [], producer), ends }
     history.attempts.set(attempt.id, attempt)
-    const marker = { type: ends, producerId: producer.id, producerEpoch: producer.epoch, timestamp: attempt.id }
+    const marker = {
+      type: ends,
+      producerId: producer.id,
+      producerEpoch: producer.epoch,
+      timestamp: MARKER_TIME + attempt.id
+    }
     await this.#life.settled(
       'end',
       this.#send(history, attempt, () => log.appendEndTransaction(marker))
@@ -303,8 +327,32 @@ export class Actions {
     await this.#life.settle()
     const log = this.#life.store.log(...split(history.name))
     if (log === undefined) return
-    await this.#life.attempt(`close ${history.name}`, () => log.close())
+    const closed = await this.#life.attempt(`close ${history.name}`, () => log.close().then(() => true))
     this.#life.sample()
-    await this.#life.log(history)
+    const opened = await this.#life.log(history)
+    if (opened === undefined) return
+    // What a close that failed had still to write is gone.
+    const { disk, hadFault } = this.#life
+    const isClean = closed === true && !hadFault
+    const least: AckLevel = isClean ? 'accepted' : disk.hasFailedSync ? 'synced' : 'written'
+    const look = (): Promise<Observation | undefined> =>
+      this.#life.attempt(`read ${history.name}`, () => observe(opened))
+    let seen = await look()
+    if (seen === undefined) {
+      // Nothing can be said of what cannot be seen.
+      disk.heal()
+      seen = await look()
+    }
+    if (seen !== undefined && !disk.isDead)
+      new Checker(history, seen, { least, isReopened: true, isLenient: disk.hasLied }).check()
+  }
+}
+
+function optionsOf({ producerId, producerEpoch, sequence, kind }: Attempt): AppendOptions {
+  return {
+    producerId: producerId as number,
+    producerEpoch,
+    baseSequence: sequence,
+    transactional: kind === 'transact'
   }
 }

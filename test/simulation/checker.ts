@@ -9,11 +9,9 @@
  *   R5      every byte of key, value, timestamp and identity is what was sent
  *   R8      lookups by offset and time agree with a scan
  */
-import type { PartitionLog } from '../../lib/log/partition-log.ts'
 import type { AckLevel } from '../../lib/log/types.ts'
 import { type Attempt, covers, type Entry, type History, Violation } from './history.ts'
 import type { Observation, SeenBatch, SeenRecord } from './observation.ts'
-import type { Random } from './random.ts'
 import { FLUSH_BYTES, FLUSH_MESSAGES } from './schedule.ts'
 
 export interface Expectation {
@@ -210,7 +208,7 @@ export class Checker {
       const old = before.get(offset)
       const isSame = old?.attempt === attempt && old.index === index
       const known = isSame ? old : { attempt, index, outcome: undefined, decidedAt: 0, wasCleaned: false }
-      history.entries.set(offset, { ...known, level: 'synced' })
+      history.entries.set(offset, { ...known, level: 'synced', wasCleaned: false })
       attempt.state = 'acknowledged'
       attempt.baseOffset = offset - index
     }
@@ -283,25 +281,5 @@ export class Checker {
 
   #fail(message: string): never {
     throw new Violation(`${this.#history.name}: ${message}`)
-  }
-}
-
-/** R8: what indexes and caches answer is what a scan finds. */
-export async function checkLookups(log: PartitionLog, seen: Observation, random: Random): Promise<void> {
-  const records = seen.batches.flatMap(batch => batch.records).filter(({ offset }) => offset >= seen.start)
-  if (records.length === 0) return
-  for (let times = Math.min(3, records.length); times > 0; times -= 1) {
-    const { offset, value, timestamp } = random.pick(records)
-    const got = await log.get(offset)
-    if ((got?.value?.toString() ?? null) !== value)
-      throw new Violation(`R8: get ${offset} is ${got?.value}, not ${value}`)
-    const { batches, baseOffset, nextOffset } = await log.read(offset, { maxBytes: random.between(1, 800) })
-    if (batches.length === 0 || baseOffset === undefined || baseOffset > offset || nextOffset <= offset)
-      throw new Violation(`R8: reading at ${offset} gives ${baseOffset} to ${nextOffset}`)
-    const wanted = timestamp - random.below(2)
-    const first = records.find(record => record.timestamp >= wanted)
-    const found = await log.offsetForTimestamp(wanted)
-    if (found?.offset !== first?.offset)
-      throw new Violation(`R8: the first record from ${wanted} on is ${first?.offset}, and ${found?.offset} was found`)
   }
 }

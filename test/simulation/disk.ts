@@ -81,6 +81,9 @@ export class SimulatedDisk {
   hasLied = false
   /** Folders in which the sync of a log failed and no watermark says so yet. */
   readonly #untold = new Set<string>()
+  /** Of those: where it was to be noted down, and that failed as well. The engine tries once. */
+  readonly #untellable = new Set<string>()
+  readonly #believed = new Set<string>()
   #strikes = 0
   #strikesBefore = 0
   #underWay = 0
@@ -115,12 +118,23 @@ export class SimulatedDisk {
 
   /** A sync failed, and nobody was left to note it down: who comes next must believe the page cache, which lies. */
   get isUntold(): boolean {
-    return this.#untold.size > 0
+    return this.#untold.size > 0 || this.#believed.size > 0
+  }
+
+  /** What such a page cache showed was taken for durable in this life. */
+  get wasBelieved(): boolean {
+    return this.#believed.size > 0
+  }
+
+  /** A log is opened anew where it was not told: from now on the page cache is believed. */
+  reopened(folder: string): void {
+    if (this.#untold.has(folder)) this.#believed.add(folder)
   }
 
   /** An operation is over. Whoever had two of them without a further fault had the time to note down what failed. */
   pause(): void {
-    if (this.#strikes === this.#strikesBefore && this.#underWay === 0) this.#untold.clear()
+    const hadTime = this.#strikes === this.#strikesBefore && this.#underWay === 0
+    if (hadTime) for (const folder of this.#untold) if (!this.#untellable.has(folder)) this.#untold.delete(folder)
     this.#strikesBefore = this.#strikes
   }
 
@@ -153,11 +167,16 @@ export class SimulatedDisk {
     const strikes = fault !== undefined && fits(fault.kind, call, changes) && --fault.left < 0
     if (!this.#trace.isOff) this.#trace.add(strikes ? `${nameOf(call)} ${fault.kind}` : nameOf(call))
     if (!strikes) {
-      if (call.operation === 'datasync' && call.path.endsWith(WATERMARK_FILE)) this.#untold.delete(dirname(call.path))
+      if (call.operation === 'datasync' && call.path.endsWith(WATERMARK_FILE)) {
+        this.#untold.delete(dirname(call.path))
+        this.#untellable.delete(dirname(call.path))
+      }
       return changes ? this.#taking(call) : undefined
     }
     this.wasReached = true
     this.#strikes += 1
+    const folder = dirname(call.path)
+    if (call.path.endsWith(WATERMARK_FILE) && this.#untold.has(folder)) this.#untellable.add(folder)
     if (fault.endsAfter !== undefined) this.#untilDead ??= fault.endsAfter
     if (!fault.forever) this.#fault = undefined
     return this.#strike(fault, call)

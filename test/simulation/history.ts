@@ -47,7 +47,7 @@ export interface Entry {
   /** Of a record of a transaction: how it ended, and where the marker is. */
   outcome: 'commit' | 'abort' | undefined
   decidedAt: number
-  /** Cleaning may have taken it before a hold came. */
+  /** Cleaning may have taken it, before a hold or a cut asked for more to stay. */
   wasCleaned: boolean
 }
 
@@ -166,6 +166,7 @@ export class History {
   /** It is durable: what was there must not come back. */
   cutDone(offset: number): void {
     this.pendingCut = undefined
+    this.#noteCleaned()
     for (const [at, { attempt }] of this.entries) {
       if (at < offset) continue
       this.entries.delete(at)
@@ -193,6 +194,17 @@ export class History {
     if ((newest.baseOffset ?? 0) < this.highestStart()) return
     producer.nextSequence = newest.sequence + newest.records.length
     Object.assign(producer, { last: newest, mustBump: false })
+  }
+
+  /**
+   * Whether a cut at `offset` opens a transaction again of which cleaning may have taken the records: whether it is open
+   * then depends on what snapshots there are, in Kafka too.
+   */
+  wouldReopen(offset: number): boolean {
+    if (!this.mayBeCleaned) return false
+    for (const [at, { outcome, decidedAt }] of this.entries)
+      if (at < offset && outcome !== undefined && decidedAt >= offset) return true
+    return false
   }
 
   /** Goes through the log once and notes how each transaction ended. */
@@ -225,15 +237,20 @@ export class History {
 
   /** A hold keeps what is there when it is made. */
   holdFrom(offset: number): void {
-    if (this.hold === undefined)
-      for (const [at, entry] of this.entries) if (at >= offset) entry.wasCleaned ||= this.mayLack(at, entry)
+    if (this.hold === undefined) this.#noteCleaned()
     this.hold = Math.max(this.hold ?? 0, offset)
+  }
+
+  /** Before more has to stay than had to: what cleaning has taken by then does not come back. */
+  #noteCleaned(): void {
+    for (const [at, entry] of this.entries) entry.wasCleaned ||= this.mayLack(at, entry)
   }
 
   /** Whether cleaning may have taken a record: superseded, of an aborted transaction, or a tombstone over its time. */
   mayLack(offset: number, { attempt, index, outcome, wasCleaned }: Entry): boolean {
-    if (!this.mayBeCleaned || offset >= (this.firstUndecided() ?? offset + 1)) return false
-    if (offset >= (this.hold ?? offset + 1)) return wasCleaned
+    if (wasCleaned) return true
+    if (!this.mayBeCleaned) return false
+    if (offset >= Math.min(this.firstUndecided() ?? offset + 1, this.hold ?? offset + 1)) return false
     if (attempt.kind === 'end' || outcome === 'abort') return true
     const key = attempt.records[index]?.key
     const isTombstone = attempt.records[index]?.value === null

@@ -20,7 +20,7 @@ export interface SeenBatch {
   readonly producerId: number
   readonly producerEpoch: number
   readonly baseSequence: number
-  /** `sentAs`: its timestamp, which says what attempt it is. */
+  /** `sentAs`: what attempt it is, from its timestamp. */
   readonly marker: { readonly type: string; readonly sentAs: number } | undefined
   readonly records: readonly SeenRecord[]
 }
@@ -36,6 +36,9 @@ export interface Observation {
 }
 
 export const IDENTITY = 'i'
+/** A marker bears this and its attempt's number as its time: below that of every record, so that no search by time finds
+ * one, and late enough that its producer is not forgotten for having been silent. */
+export const MARKER_TIME = 1_900_000_000_000
 
 export async function observe(log: PartitionLog): Promise<Observation> {
   const batches: SeenBatch[] = []
@@ -65,7 +68,7 @@ function seen(batch: BatchView): SeenBatch {
   while (cursor.next()) {
     if (batch.isControl) {
       const { type } = parseControlRecord(cursor.key(), cursor.value())
-      marker = { type, sentAs: cursor.timestamp }
+      marker = { type, sentAs: cursor.timestamp - MARKER_TIME }
     } else records.push(seenRecord(cursor))
   }
   return {

@@ -7,7 +7,8 @@ import { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
 import type { PartitionLog } from '../../lib/log/partition-log.ts'
 import type { AckLevel } from '../../lib/log/types.ts'
 import { Actions } from './actions.ts'
-import { Checker, checkLookups, type Expectation } from './checker.ts'
+import { Checker, type Expectation } from './checker.ts'
+import { checkDerived, checkLookups } from './derived-checks.ts'
 import { SimulatedDisk, Trace } from './disk.ts'
 import { GuestTopic } from './guest.ts'
 import { History, Violation } from './history.ts'
@@ -312,7 +313,7 @@ class Simulation {
     const mayBeLost = isPowerCut || disk.hasFailedSync
     // What a failed sync left in the page cache is believed where nobody said otherwise, and gone after a power cut.
     const isDoubtful = disk.isUntold && !outcome.isPowerCut
-    const isLenient = disk.hasLied || (isDoubtful && isPowerCut)
+    const isLenient = disk.hasLied || (isPowerCut && (isDoubtful || disk.wasBelieved))
     await this.#next(fs, copies, { least: mayBeLost ? 'synced' : 'written', isLenient, isClean: false, isDoubtful })
     if (random.chance(30)) {
       await this.#useLogs()
@@ -380,13 +381,16 @@ class Simulation {
     if (seen === undefined) return
     this.#trace.add(`${history.name} ${seen.start} ${seen.stable} ${seen.end} ${seen.committed.join()}`)
     new Checker(history, seen, { ...expected, isReopened: true }).check()
-    if (!expected.isLenient) await checkLookups(log, seen, new Random(seen.end))
+    if (expected.isLenient) return
+    await checkDerived(log, history, seen)
+    await checkLookups(log, seen, new Random(seen.end))
   }
 
   /** A log that was recovered takes appends, at its end. */
   async #useLogs(): Promise<void> {
     for (const history of this.#life.histories.values()) {
       if (history.topic.name === GUEST) continue
+      await this.#actions.probeProducers(history)
       const operation = { kind: 'append', log: 0, keys: [2, 6], own: true, level: undefined, wait: true } as const
       const before = history.attempts.size
       await this.#actions.append(operation, history)
