@@ -16,8 +16,12 @@ import { seedOf } from './seeds.ts'
 t.setTimeout(600_000)
 
 const CUTS = Number(process.env['HEARTWOOD_FS_CUTS'] ?? 120)
-/** As it is mounted by default; without what makes ext4 kinder to programs that forget to sync. */
-const MOUNTS = [[], ['noauto_da_alloc'], ['data=writeback', 'noauto_da_alloc'], ['nodelalloc']]
+/**
+ * As it is mounted by default, and without what makes ext4 kinder to programs that forget to sync. Not with nodelalloc:
+ * there a sector that was written three times may come back as it was after the first, and the one in memory knows but
+ * the newest of the older ones (M4).
+ */
+const MOUNTS = [[], ['noauto_da_alloc'], ['data=writeback', 'noauto_da_alloc']]
 
 const skip = whyNoMounts('mkfs.ext4', 'xfs_io')
 
