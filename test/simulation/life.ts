@@ -80,6 +80,8 @@ export class Life {
 
   refused(what: string, error: unknown, allowed: readonly string[] = []): void {
     if (error instanceof Violation || error instanceof Stopped) throw error
+    // The end itself, which nobody is told of.
+    if (!isLogError(error) && this.disk.isDead) throw new Stopped(what)
     if (!isLogError(error)) throw new Violation(`${what}: an error without a code: ${(error as Error)?.stack}`)
     this.trace.add(`${what}: ${error.code}`)
     if (!this.mayFail && !allowed.includes(error.code))
