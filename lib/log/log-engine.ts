@@ -253,7 +253,9 @@ export class LogEngine implements StreamSource {
 
   /** Under `buffered`, what is only in memory goes to the file, where it can be searched by time. */
   async writeGathered(): Promise<void> {
-    if (this.state.config.durability !== 'buffered' || this.parts.readOnly || !this.#arena.hasWork) return
+    const { config, writtenOffset, logEndOffset } = this.state
+    // What a drain has taken out of the arena is on its way to the file, and readers see it.
+    if (config.durability !== 'buffered' || this.parts.readOnly || writtenOffset >= logEndOffset) return
     await this.#turn.run(async () => {
       if (this.state.condition === 'open') await this.#writer.drain(true)
     })
