@@ -182,6 +182,8 @@ export class LogCleaner {
     const { firstDirtyOffset, firstUncleanableOffset } = judgement
     const task = { firstDirtyOffset, firstUncleanableOffset, now: now ?? shared.clock.now(), mapBytes }
     const input = await cleaningInput(log, view, task)
+    // Records go because a transaction was committed or aborted: a power cut must not make that undecided again.
+    if (dryRun !== true) await log.sync()
     return maintenance.goingBy(view, () =>
       dryRun === true
         ? previewCleaning(input, { fs: shared.fs, clock: shared.clock, signal, onProgress })

@@ -56,8 +56,8 @@ export class Actions {
   /** What a producer must not send is refused, whatever became of the log since it last wrote. */
   async #sendWrongly(log: PartitionLog, history: History, { id, epoch, last, nextSequence }: Producer): Promise<void> {
     if (last === undefined || this.#life.mayFail) return
-    // Whoever was silent for a day may be forgotten, and then begins anew; so may be who wrote around a cut.
-    if (this.#life.schedule.operations.some(({ kind }) => kind === 'jump') || history.cuts > 0) return
+    // Whoever was silent for a day may be forgotten, and then begins anew.
+    if (this.#life.schedule.operations.some(({ kind }) => kind === 'jump')) return
     const records = [{ key: 'wrong', value: 'wrong', timestamp: T0, headers: { [IDENTITY]: '0.0' } }]
     const wrong = [
       ['OUT_OF_ORDER_SEQUENCE', epoch, nextSequence + 1],
