@@ -166,6 +166,8 @@ export class History {
   /** It is durable: what was there must not come back. */
   cutDone(offset: number): void {
     this.pendingCut = undefined
+    // Retention may have gone by the end that is no more.
+    const highestStart = this.highestStart()
     this.#noteCleaned()
     for (const [at, { attempt }] of this.entries) {
       if (at < offset) continue
@@ -176,7 +178,7 @@ export class History {
     for (const producer of this.producers.values()) this.#goBack(producer)
     this.hold = this.hold === undefined ? undefined : Math.min(this.hold, offset)
     this.startLow = Math.min(this.startLow, offset)
-    this.startHigh = Math.min(this.startHigh, offset)
+    this.startHigh = Math.min(highestStart, offset)
     this.highestEnd = Math.min(this.highestEnd, offset)
     this.decide()
   }
