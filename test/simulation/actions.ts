@@ -332,7 +332,8 @@ export class Actions {
     const closed = await this.#life.attempt(`close ${history.name}`, () => log.close().then(() => true))
     this.#life.sample()
     const opened = await this.#life.log(history)
-    if (opened === undefined) return
+    // A close that failed before anything was given up leaves the log as it was.
+    if (opened === undefined || opened === log) return
     // What a close that failed had still to write is gone.
     const { disk, hadFault } = this.#life
     const isClean = closed === true && !hadFault

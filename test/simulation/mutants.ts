@@ -161,10 +161,10 @@ const MUTANTS_BY_RULE: readonly Mutant[] = [
   },
   {
     name: 'watermark-ignored',
-    breaks: 'damage below the watermark is taken for a torn tail',
-    file: 'log/loader-plan',
-    find: 'if (!isBelow)\n                return;',
-    replace: 'if (isBelow !== undefined)\n                return;'
+    breaks: 'recovery does not go by the watermark, so that any damage is a torn tail',
+    file: 'log/loader',
+    find: 'const watermark = report.foreign ? undefined : found;',
+    replace: 'const watermark = undefined;'
   },
   {
     name: 'end-below-watermark',

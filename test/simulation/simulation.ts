@@ -12,6 +12,7 @@ import { checkDerived, checkLookups } from './derived-checks.ts'
 import { SimulatedDisk, Trace } from './disk.ts'
 import { GuestTopic } from './guest.ts'
 import { History, Violation } from './history.ts'
+import { checkDamaged } from './hurt.ts'
 import { DATA, Life, Stopped, turn } from './life.ts'
 import { noteMissing } from './missing-segments.ts'
 import { observe } from './observation.ts'
@@ -50,6 +51,8 @@ export interface SimulationOptions {
 }
 
 const RANDOM_OUTCOMES = 5
+/** Of crashes, how many are also looked at with something damaged. */
+const DAMAGED_PERCENT = 60
 const WALL = 1_700_000_000_000
 
 export async function simulate(schedule: Schedule, options: SimulationOptions = {}): Promise<SimulationResult> {
@@ -283,6 +286,15 @@ class Simulation {
     const chosen = random.below(outcomes.length)
     const where = this.#where
     const { histories, disk } = life
+    if (!disk.hasLied && !disk.hasFailedSync && new Random(seedBelow(seed, -2)).chance(DAMAGED_PERCENT)) {
+      this.#where = `${where}, then a kill and damage`
+      const wall = life.clock.now()
+      await checkDamaged(disk.die(), [...histories.keys()], {
+        schedule: this.#schedule,
+        seed: seedBelow(seed, -3),
+        wall
+      })
+    }
     const guest = this.#guest
     for (const [n, outcome] of outcomes.entries()) {
       if (n === chosen) continue
