@@ -1,19 +1,14 @@
 import type { FileSystem } from '../fs/file-system.ts'
-import { readWholeFile } from '../fs/replace-file.ts'
 import { toLogError } from '../fs/system-errors.ts'
-import { filePath, segmentFileName, TRANSACTION_INDEX_SUFFIX } from '../segment/file-names.ts'
 import {
   type AbortedTransaction,
   isSameDigest,
   TransactionIndex,
   transactionsDigest
 } from '../segment/transaction-index.ts'
+import { readTransactionIndexFile, transactionIndexPath } from '../segment/transaction-index-file.ts'
 import { LogError } from '../util/errors.ts'
-import { MiB } from '../util/sizes.ts'
 import type { CleaningInput } from './cleaning-types.ts'
-
-/** Two million transactions aborted in one segment. */
-const MAX_INDEX_BYTES = 64 * MiB
 
 /**
  * The aborted transactions of a log, out of the indexes of its sealed segments, each read when it is first needed and
@@ -53,11 +48,10 @@ export class AbortedTransactions {
     if (index === undefined) {
       const { dir, segments } = this.#input
       const { baseOffset, transactions } = segments[i]!
-      const path = filePath(dir, segmentFileName(baseOffset, TRANSACTION_INDEX_SUFFIX))
-      const bytes = await readWholeFile(this.#fs, path, MAX_INDEX_BYTES).catch(error => {
+      const path = transactionIndexPath(dir, baseOffset)
+      const content = await readTransactionIndexFile(this.#fs, path).catch(error => {
         throw toLogError(error, 'read', path)
       })
-      const content = bytes ?? Buffer.alloc(0)
       if (transactions !== undefined && !isSameDigest(transactionsDigest(content), transactions)) {
         const message = `${path} is not what it was when its segment was closed: what was aborted would stay for good`
         throw new LogError('CORRUPT_FILE', message, { path, bytes: content.length })

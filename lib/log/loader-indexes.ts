@@ -16,14 +16,13 @@ import {
   type TransactionsDigest,
   transactionsDigest
 } from '../segment/transaction-index.ts'
+import { MAX_TRANSACTION_INDEX_BYTES } from '../segment/transaction-index-file.ts'
 import { isLogError } from '../util/errors.ts'
 import { KiB } from '../util/sizes.ts'
 import { isZeros } from './recovery-damage.ts'
 
 /** A power cut leaves zeros at the end of a file that was growing, but not this many at the end of an index. */
 const PREALLOCATED_BYTES = 64 * KiB
-/** No transaction index is larger: that is a million aborted transactions in one segment. */
-const MAX_TRANSACTION_INDEX_BYTES = 64 * 1024 * KiB
 
 export interface LastEntry {
   /** Last offset of the batch. */

@@ -1,11 +1,8 @@
 /** What is wrong with a sealed segment, judged by what was noted of it when it was sealed and what its file is now. */
-import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
-import { readWholeFile } from '../fs/replace-file.ts'
-import { segmentFileName, TRANSACTION_INDEX_SUFFIX } from '../segment/file-names.ts'
 import { isSameDigest, type TransactionsDigest, transactionsDigest } from '../segment/transaction-index.ts'
+import { readTransactionIndexFile, transactionIndexPath } from '../segment/transaction-index-file.ts'
 import { LogError } from '../util/errors.ts'
-import { MiB } from '../util/sizes.ts'
 import type { SealedSegment } from './manifest.ts'
 import type { DigestedFile } from './segment-digest.ts'
 
@@ -47,9 +44,6 @@ export function whatIsWrong(path: string, expected: ExpectedSegment, found: Dige
   return corrupt(reason, 0, baseOffset)
 }
 
-/** No transaction index is larger: that is two million aborted transactions in one segment. */
-const MAX_TRANSACTION_INDEX_BYTES = 64 * MiB
-
 /**
  * @param noted - of the segment's transaction index, as it was when the segment was sealed; `undefined`: not known.
  * @returns CORRUPT_FILE `{ path, segment }` if its file is another one, or gone.
@@ -62,8 +56,8 @@ export async function changedTransactions(
   noted: TransactionsDigest | undefined
 ): Promise<LogError | undefined> {
   if (noted === undefined) return undefined
-  const path = join(dir, segmentFileName(baseOffset, TRANSACTION_INDEX_SUFFIX))
-  const bytes = (await readWholeFile(fs, path, MAX_TRANSACTION_INDEX_BYTES)) ?? Buffer.alloc(0)
+  const path = transactionIndexPath(dir, baseOffset)
+  const bytes = await readTransactionIndexFile(fs, path)
   if (isSameDigest(transactionsDigest(bytes), noted)) return undefined
   const message =
     `${path}: it is not what it was when its segment was sealed. It says which transactions were aborted; no record is ` +

@@ -3,7 +3,8 @@
  * verified longest ago first.
  *
  * Of a segment it checks every CRC, the chain of offsets, the leader epochs that are recorded, and length and digest
- * against the manifest, those of its transaction index too. When it was verified is kept there too, so that the next process goes on where this one ended.
+ * against the manifest, those of its transaction index too. When it was verified is kept there, so that the next
+ * process goes on where this one ended.
  * What it finds it tells; it changes nothing of the log, which stays readable wherever it is sound.
  *
  * Only logs that are open are looked at: to open ten thousand for this would cost more memory than it is worth.

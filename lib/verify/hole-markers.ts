@@ -7,7 +7,6 @@
  */
 import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
-import { readWholeFile } from '../fs/replace-file.ts'
 import { LeaderEpochs } from '../log/leader-epochs.ts'
 import { producersAt } from '../log/loader-producers.ts'
 import { readManifest } from '../log/manifest.ts'
@@ -16,18 +15,16 @@ import type { ProducerStateManager } from '../log/producer-state.ts'
 import { ReportBuilder } from '../log/recovery-report.ts'
 import { scanLogFile } from '../log/recovery-scan.ts'
 import { encodeEndTransactionMarker } from '../record/control-record.ts'
-import { LOG_SUFFIX, segmentFileName, TRANSACTION_INDEX_SUFFIX } from '../segment/file-names.ts'
+import { LOG_SUFFIX, segmentFileName } from '../segment/file-names.ts'
 import {
   type AbortedTransaction,
   isSameDigest,
   TransactionIndex,
   transactionsDigest
 } from '../segment/transaction-index.ts'
+import { readTransactionIndexFile, transactionIndexPath } from '../segment/transaction-index-file.ts'
 import { isLogError } from '../util/errors.ts'
-import { MiB } from '../util/sizes.ts'
 import type { Survey } from './survey.ts'
-
-const MAX_INDEX_BYTES = 64 * MiB
 
 export interface KeptMarkers {
   /** Batches, back to back, ascending. */
@@ -129,8 +126,7 @@ async function trustedIndex(
   try {
     const manifest = await readManifest(fs, path)
     const noted = manifest?.sealed.find(({ baseOffset }) => baseOffset === base)?.transactions
-    const name = segmentFileName(base, TRANSACTION_INDEX_SUFFIX)
-    const bytes = (await readWholeFile(fs, join(path, name), MAX_INDEX_BYTES)) ?? Buffer.alloc(0)
+    const bytes = await readTransactionIndexFile(fs, transactionIndexPath(path, base))
     if (noted !== undefined && !isSameDigest(transactionsDigest(bytes), noted)) return undefined
     const index = TransactionIndex.parse(bytes, base)
     return Array.from({ length: index.entryCount }, (_, i) => index.entryAt(i))

@@ -253,12 +253,18 @@ t.test('a sector that was written twice may have come to the device after the fi
   t.same(await readWholeFile(fs, '/a', 4096), wanted)
 })
 
-t.test('a sync covers what was there when it began, and nothing that was written meanwhile', async t => {
-  const { fs, handle } = await fileOf(Buffer.alloc(512, 1))
-  await writeFully(handle, Buffer.alloc(100, 2), 0)
+/** @returns what ends each `datasync` that begins from now on. */
+function holdSyncs(fs: MemoryFileSystem): (() => void)[] {
   const waiting: (() => void)[] = []
   fs.onCall = ({ operation }) =>
     operation === 'datasync' ? new Promise<void>(resolve => waiting.push(resolve)) : undefined
+  return waiting
+}
+
+t.test('a sync covers what was there when it began, and nothing that was written meanwhile', async t => {
+  const { fs, handle } = await fileOf(Buffer.alloc(512, 1))
+  await writeFully(handle, Buffer.alloc(100, 2), 0)
+  const waiting = holdSyncs(fs)
   const first = handle.datasync()
   await writeFully(handle, Buffer.alloc(100, 3), 100)
   await writeFully(handle, Buffer.alloc(600, 4), 512)
@@ -275,9 +281,7 @@ t.test('a sync covers what was there when it began, and nothing that was written
 t.test('of two syncs that run at once, the one that began first takes nothing back of the other', async t => {
   const { fs, handle } = await fileOf(Buffer.alloc(512, 1))
   await writeFully(handle, Buffer.alloc(100, 2), 0)
-  const waiting: (() => void)[] = []
-  fs.onCall = ({ operation }) =>
-    operation === 'datasync' ? new Promise<void>(resolve => waiting.push(resolve)) : undefined
+  const waiting = holdSyncs(fs)
   const first = handle.datasync()
   await writeFully(handle, Buffer.alloc(600, 3), 100)
   const second = handle.datasync()
