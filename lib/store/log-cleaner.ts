@@ -80,6 +80,11 @@ export class LogCleaner {
     this.#parts = parts
   }
 
+  /** Whether a cleaning of the log is under way. */
+  isCleaning(slot: LogSlot): boolean {
+    return this.#busy.has(slot)
+  }
+
   /** Whether nothing can have become dirty since the last judgement: a store may have thousands of logs to ask. */
   isSurelyClean(slot: LogSlot, log: PartitionLog): boolean {
     return this.#cleanAt.get(slot) === log.maintenance.segmentList

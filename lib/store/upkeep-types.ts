@@ -1,5 +1,8 @@
 import type { CleanableJudgement } from '../compaction/cleanable.ts'
+import type { SharedParts } from '../log/open-log.ts'
 import type { CleanedLog, CleanOptions } from './log-cleaner.ts'
+import type { LogTable } from './log-table.ts'
+import type { Topics } from './topics.ts'
 
 /** What a store does by itself. Times are in milliseconds. */
 export interface UpkeepOptions {
@@ -28,6 +31,14 @@ export interface UpkeepOptions {
   readonly scrubBytesPerSecond?: number | undefined
   /** A segment is verified again after so long; 7 days by default. */
   readonly scrubEveryMs?: number | undefined
+}
+
+/** What the upkeep of a store works with. */
+export interface UpkeepParts {
+  readonly table: LogTable
+  readonly topics: Topics
+  readonly shared: SharedParts
+  readonly options: UpkeepOptions
 }
 
 /** A sealed segment in which the scrubber found damage. Nothing was changed; the log is read on elsewhere. */

@@ -3,20 +3,21 @@
  * retention is applied, the dirtiest compacted log is cleaned.
  *
  * Decisions are made elsewhere (`log/retention.ts`, `disk-budget.ts`, `compaction/cleanable.ts`); this looks at the
- * clock and carries them out, one thing after the other, never in the way of an append.
+ * clock and carries them out, never in the way of an append. Cleanings and erasures run one after the other; what
+ * retention takes out (`retention-rounds.ts`) does not wait for a cleaning.
  *
  * Invariants:
  *   U1  What fails for one log is that log's: counted, told, tried again after a pause that doubles, while the others
  *       go on.
  *   U2  Nothing happens to a topic whose settings are unknown (decision 1).
  *   U3  After `stop` nothing is under way and nothing begins.
+ *   U4  Retention goes on while a log is cleaned, however long that takes.
  */
 import { type CleanerHost, InlineHost, WorkerHost } from '../compaction/cleaner-host.ts'
 import type { CleaningProgress } from '../compaction/cleaning-types.ts'
 import { nodeFileSystem } from '../fs/node-file-system.ts'
 import type { EraseOptions, EraseReceipt } from '../log/erase-types.ts'
 import { isCompacted, type LogConfig } from '../log/log-config.ts'
-import type { SharedParts } from '../log/open-log.ts'
 import type { PartitionLog } from '../log/partition-log.ts'
 import type { Timer } from '../util/clock.ts'
 import { publish } from '../util/diagnostics.ts'
@@ -26,37 +27,29 @@ import { Breath } from './breath.ts'
 import { ClockGuard } from './clock-guard.ts'
 import { eraseKey } from './erasure.ts'
 import { type CleaningReport, type CleanOptions, DEFAULT_MAP_BYTES, LogCleaner } from './log-cleaner.ts'
-import type { LogSlot, LogTable } from './log-table.ts'
-import { type RetainableLog, type RetainOptions, type RetainReport, retainableLogs, retainLogs } from './retain.ts'
+import type { LogSlot } from './log-table.ts'
+import type { RetainOptions, RetainReport } from './retain.ts'
+import { RetentionRounds } from './retention-rounds.ts'
 import { Scrubber } from './scrubber.ts'
 import { type Setback, Setbacks } from './setbacks.ts'
 import { storeError } from './storage-errors.ts'
-import type { Topics } from './topics.ts'
 import type { CompactionDescription, VerificationDescription } from './types.ts'
 import type {
   CompactedPartition,
   CompactOptions,
   CompactReport,
   FailedCompaction,
-  UpkeepOptions,
+  UpkeepParts,
   UpkeepSetback,
   UpkeepStatus
 } from './upkeep-types.ts'
 
 /** As Kafka's `log.cleaner.backoff.ms`. */
 const LOOK_EVERY_MS = 15_000
-/** As Kafka's `log.retention.check.interval.ms`, and its delay before the first time. */
-const RETENTION_EVERY_MS = 300_000
-const FIRST_RETENTION_MS = 30_000
+/** A log that is cut again each time it was looked at will be there next time too. */
+const ATTEMPTS = 3
 
 const GONE = ['SEGMENTS_CHANGED', 'LOG_CLOSED', 'UNKNOWN_TOPIC_OR_PARTITION', 'ABORTED'] as const
-
-export interface UpkeepParts {
-  readonly table: LogTable
-  readonly topics: Topics
-  readonly shared: SharedParts
-  readonly options: UpkeepOptions
-}
 
 interface Candidate {
   readonly slot: LogSlot
@@ -71,18 +64,18 @@ export class Upkeep {
   readonly #guard: ClockGuard
   readonly #scrubber: Scrubber
   readonly #compactionSetbacks: Setbacks<LogSlot>
-  readonly #retentionSetbacks: Setbacks<LogSlot>
-  /** What is asked for and what happens by itself, one after the other. */
+  readonly #retention: RetentionRounds
+  /** Cleanings and erasures that are asked for or happen by themselves, one after the other. */
   readonly #turn = new Turn()
   readonly #stopping = new AbortController()
   readonly #breath: Breath
   #timer: Timer | undefined
-  #retentionDueAt: number
-  #retention: UpkeepStatus['retention'] = { at: undefined, deletedSegments: 0, deletedBytes: 0 }
+  /** Looks at what retention takes; a round of cleanings. */
+  #looking: Promise<void> | undefined
+  #round: Promise<void> | undefined
   #cleaning: UpkeepStatus['cleaning']
   #cleanings = 0
   #cleanedAwayBytes = 0
-  #clockJumpMs: number | undefined
   #isPaused = false
 
   constructor(parts: UpkeepParts) {
@@ -95,10 +88,13 @@ export class Upkeep {
     this.#guard = new ClockGuard(shared.clock)
     this.#scrubber = new Scrubber(table, shared, options)
     this.#compactionSetbacks = new Setbacks(shared.clock)
-    this.#retentionSetbacks = new Setbacks(shared.clock)
-    this.#retentionDueAt = shared.clock.monotonic() + (options.firstRetentionMs ?? FIRST_RETENTION_MS)
     const settings = (topic: string): LogConfig | undefined => this.#settings(topic)
     this.#cleaner = new LogCleaner({ table, shared, host: this.#host, mapBytes, settings })
+    this.#retention = new RetentionRounds(parts, {
+      guard: this.#guard,
+      isolated: (slot, setbacks, work) => this.#isolated(slot, setbacks, work),
+      isCleaning: slot => this.#cleaner.isCleaning(slot)
+    })
     table.eraseKey = (log, key, options) => this.#erase(log, key, options)
   }
 
@@ -114,7 +110,7 @@ export class Upkeep {
     const { options, shared } = this.#parts
     if (this.#stopping.signal.aborted) return
     this.#timer = shared.clock.setTimer(options.lookEveryMs ?? LOOK_EVERY_MS, () => {
-      void this.#turn.run(() => this.#look()).then(() => this.#lookLater())
+      this.#looking = this.#look().then(() => this.#lookLater())
     })
   }
 
@@ -125,7 +121,10 @@ export class Upkeep {
     // Who is paused would never come to the end.
     this.#host.resume()
     await this.#scrubber.stop()
+    await this.#looking
+    await this.#round
     await this.#turn.run(() => undefined)
+    await this.#retention.inTurn(() => undefined)
   }
 
   /** A cleaning stops where it is; nothing begins by itself. */
@@ -144,12 +143,12 @@ export class Upkeep {
   /** See `Store.acknowledgeClock`. */
   acknowledgeClock(): void {
     this.#guard.acknowledge()
-    this.#clockJumpMs = undefined
+    this.#retention.acknowledgeClock()
   }
 
   /** See `Store.retain`. */
   retain(options: RetainOptions): Promise<RetainReport> {
-    return this.#turn.run(() => this.#retain(this.#retainable(options.topics), options))
+    return this.#retention.retain(options)
   }
 
   /** See `Store.compact`. */
@@ -161,7 +160,7 @@ export class Upkeep {
       for (const slot of slots) {
         const { topic, partition } = slot.folder
         try {
-          partitions.push(await this.#clean(slot, await this.#open(slot), cleanOptions))
+          partitions.push(await this.#cleanAsAsked(slot, cleanOptions))
         } catch (error) {
           if (isLogError(error, 'ABORTED')) throw error
           const { code, message } = storeError(error, 'compact', slot.folder.name)
@@ -170,6 +169,17 @@ export class Upkeep {
       }
       return { dryRun: options.dryRun === true, partitions }
     })
+  }
+
+  /** Retention may take from the log meanwhile, which ends a cleaning. */
+  async #cleanAsAsked(slot: LogSlot, options: CleanOptions): Promise<CleaningReport> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#clean(slot, await this.#open(slot), options)
+      } catch (error) {
+        if (attempt === ATTEMPTS || !isLogError(error, 'SEGMENTS_CHANGED')) throw error
+      }
+    }
   }
 
   /** How far a log is verified, and a compacted one cleaned. */
@@ -213,14 +223,14 @@ export class Upkeep {
       cleaning: this.#cleaning,
       cleanings: this.#cleanings,
       cleanedAwayBytes: this.#cleanedAwayBytes,
-      retention: this.#retention,
-      clockJumpMs: this.#clockJumpMs,
+      retention: this.#retention.status,
+      clockJumpMs: this.#retention.clockJumpMs,
       reclaimableBytes: open.reduce((sum, { reclaimableBytes }) => sum + reclaimableBytes, 0),
       reclaimedBytes: open.reduce((sum, { reclaimedBytes }) => sum + reclaimedBytes, 0),
       scrub: this.#scrubber.status(),
       setbacks: [...this.#parts.table.slots()].flatMap(slot => [
         ...this.#told(slot, 'compaction', this.#compactionSetbacks.of(slot)),
-        ...this.#told(slot, 'retention', this.#retentionSetbacks.of(slot))
+        ...this.#told(slot, 'retention', this.#retention.setbacks.of(slot))
       ])
     }
   }
@@ -236,7 +246,17 @@ export class Upkeep {
   }
 
   async #look(): Promise<void> {
-    for (const step of [this.#removeOld, this.#rollOld, this.#retainWhenDue, this.#cleanDirtiest]) {
+    await this.#retention.inTurn(() => this.#steps(this.#retention.steps))
+    // What takes long is not waited for: the next look comes all the same.
+    this.#round ??= this.#turn
+      .run(() => this.#steps([this.#cleanDirtiest]))
+      .finally(() => {
+        this.#round = undefined
+      })
+  }
+
+  async #steps(steps: readonly (() => Promise<void>)[]): Promise<void> {
+    for (const step of steps) {
       if (this.#stopping.signal.aborted || this.#isPaused) return
       try {
         await step()
@@ -244,44 +264,6 @@ export class Upkeep {
         if (!this.#stopping.signal.aborted) publish('error', () => ({ error }))
       }
     }
-  }
-
-  readonly #removeOld = async (): Promise<void> => {
-    for (const slot of this.#parts.table.slots()) {
-      const { log } = slot
-      // Most have nothing that waits, and there may be thousands.
-      if (log?.condition !== 'open' || log.maintenance.removalDueAt === undefined) continue
-      await this.#isolated(slot, this.#retentionSetbacks, () => log.maintenance.removeDeleted())
-    }
-  }
-
-  /**
-   * Kafka rolls by time only when something is appended; a log that nobody writes to any more would then keep its
-   * last records from the cleaner for ever.
-   */
-  readonly #rollOld = async (): Promise<void> => {
-    for (const slot of this.#parts.table.slots()) {
-      const { log } = slot
-      const settings = log?.condition === 'open' ? this.#settings(slot.folder.topic) : undefined
-      if (log === undefined || settings === undefined || !losesSegments(settings)) continue
-      await this.#breath.take()
-      await this.#isolated(slot, this.#retentionSetbacks, () => log.maintenance.rollIfOld())
-    }
-  }
-
-  readonly #retainWhenDue = async (): Promise<void> => {
-    const { options, shared } = this.#parts
-    if (shared.clock.monotonic() < this.#retentionDueAt) return
-    this.#retentionDueAt = shared.clock.monotonic() + (options.retentionEveryMs ?? RETENTION_EVERY_MS)
-    const hasLimits = options.diskBudgetBytes !== undefined || options.diskFreeMinBytes !== undefined
-    const logs = this.#retainable(undefined).filter(log => hasLimits || this.#mayRetain(log))
-    await this.#retain(logs, {})
-  }
-
-  /** A log is not opened for a retention that cannot take anything. */
-  #mayRetain({ topic, managed, slot }: RetainableLog): boolean {
-    if (!managed || !this.#retentionSetbacks.mayTry(slot)) return false
-    return losesSegments(this.#parts.topics.config(topic))
   }
 
   /** The dirtiest of the logs that are due, one after the other, each looked at anew. */
@@ -350,6 +332,7 @@ export class Upkeep {
       return report
     } finally {
       this.#cleaning = undefined
+      if (!this.#stopping.signal.aborted) await this.#retention.cleaned(slot)
     }
   }
 
@@ -359,49 +342,16 @@ export class Upkeep {
     return verdict.trusted ? undefined : this.#parts.shared.clock.now() - verdict.jumpMs
   }
 
-  /** In turn with cleanings: both write `.cleaned` files. */
+  /** In turn with cleanings: both write `.cleaned` files. And with retention: nothing goes while it is being proved. */
   #erase(log: PartitionLog, key: Uint8Array, options: EraseOptions): Promise<EraseReceipt> {
+    const parts = { shared: this.#parts.shared, host: this.#host }
     return this.#turn.run(() =>
-      eraseKey(
-        log,
-        key,
-        { shared: this.#parts.shared, host: this.#host },
-        { ...options, signal: this.#signal(options) }
-      )
+      this.#retention.inTurn(() => eraseKey(log, key, parts, { ...options, signal: this.#signal(options) }))
     )
   }
 
   #signal({ signal }: { readonly signal?: AbortSignal | undefined }): AbortSignal {
     return signal === undefined ? this.#stopping.signal : AbortSignal.any([this.#stopping.signal, signal])
-  }
-
-  async #retain(logs: readonly RetainableLog[], options: RetainOptions): Promise<RetainReport> {
-    const { shared } = this.#parts
-    const { diskBudgetBytes, diskFreeMinBytes } = this.#parts.options
-    const verdict = this.#guard.check()
-    this.#clockJumpMs = verdict.trusted ? undefined : verdict.jumpMs
-    const clockJumpMs = options.now === undefined ? this.#clockJumpMs : undefined
-    const report = await retainLogs(logs, shared, { diskBudgetBytes, diskFreeMinBytes, clockJumpMs, ...options })
-    if (report.dryRun) return report
-    const failed = new Map(
-      report.partitions.flatMap(each => ('error' in each ? [[`${each.topic}-${each.partition}`, each.error]] : []))
-    )
-    for (const { slot } of logs) {
-      const error = failed.get(slot.folder.name)
-      if (error === undefined) this.#retentionSetbacks.went(slot)
-      else this.#retentionSetbacks.failed(slot, error)
-    }
-    const { deletedSegments, deletedBytes } = this.#retention
-    this.#retention = {
-      at: shared.clock.now(),
-      deletedSegments: deletedSegments + report.deletedSegments,
-      deletedBytes: deletedBytes + report.deletedBytes
-    }
-    return report
-  }
-
-  #retainable(topics: readonly string[] | undefined): RetainableLog[] {
-    return retainableLogs(this.#parts.table, this.#parts.topics, topics)
   }
 
   /** U2 */
@@ -423,12 +373,4 @@ export class Upkeep {
       return [...slots.values()].sort((a, b) => a.folder.partition - b.folder.partition)
     })
   }
-}
-
-/** Whether anything is ever taken out of such a log: else there is no need to look at it. */
-function losesSegments(config: LogConfig): boolean {
-  const { cleanupPolicy, retentionMs, retentionBytes, retentionRecords } = config
-  if (isCompacted(config)) return true
-  const hasLimit = retentionMs !== undefined || retentionBytes !== undefined || retentionRecords !== undefined
-  return hasLimit && cleanupPolicy.includes('delete')
 }

@@ -403,3 +403,57 @@ t.test('a transaction index that an ended cleaning has left does not become that
   t.same(await namesIn(fs, '/data/a-0', '.txnindex'), [])
   await store.close()
 })
+
+t.test('retention does not wait for a cleaning, however slow it is', async t => {
+  const { fs, clock } = await made()
+  const upkeep = { retentionEveryMs: 60_000, cleanerBytesPerSecond: 10 }
+  const store = await Store.open('/data', { fs, clock, upkeep })
+  const short = { 'retention.ms': '100000', 'file.delete.delay.ms': '1000' }
+  await store.createTopic('table', {
+    configs: { ...COMPACTED, 'cleanup.policy': 'compact,delete', 'retention.ms': '-1' }
+  })
+  await store.createTopic('both', { configs: { ...COMPACTED, ...short, 'cleanup.policy': 'compact,delete' } })
+  await store.createTopic('orders', { configs: short })
+  await fill(await store.openLog('both', 0), 18, 3)
+  await pass(clock, LOOK_MS)
+  t.match(store.status().upkeep.cleaning, { topic: 'both' })
+  const log = await store.openLog('orders', 0)
+  await fill(log, 12, 3)
+  await fill(await store.openLog('table', 0), 12, 3)
+  const table = t.rejects(store.compact({ topics: ['table'] }), { code: 'ABORTED' })
+  await pass(clock, 3 * 60_000)
+  t.match(store.status().upkeep, { cleaning: { topic: 'both' }, cleanings: 0 }, 'it goes on')
+  t.equal(log.logStartOffset, 12)
+  t.same(await namesIn(fs, '/data/orders-0', '.deleted'), [])
+  const both = await store.openLog('both', 0)
+  t.equal(both.logStartOffset, 0, 'what is being cleaned is passed over')
+  await pass(clock, 3 * 60_000)
+  t.match(store.status().upkeep.cleaning, { topic: 'table' })
+  t.equal(both.logStartOffset, 18, 'and has its turn at once when that is over')
+  await store.close()
+  await table
+})
+
+t.test('retention that is asked for does not wait for a cleaning that is asked for, which begins again', async t => {
+  const { fs, clock, open } = await made()
+  const store = await open()
+  const configs = { ...COMPACTED, 'cleanup.policy': 'compact,delete', 'retention.ms': '3600000' }
+  await store.createTopic('orders', { configs })
+  const log = await store.openLog('orders', 0)
+  await fill(log, 12, 3)
+  const firstAt = clock.now()
+  await clock.advanceAsync(1000)
+  for (let i = 0; i < 2; i += 1) await fill(log, 12, 3)
+  await manifestWith(fs, '/data/orders-0', clock, 3)
+  let retained: unknown
+  fs.onCall = async ({ operation, path }) => {
+    if (operation !== 'open' || !path.endsWith('0000.log')) return
+    fs.onCall = undefined
+    retained = await store.retain({ now: firstAt + 3_600_001 })
+  }
+  const { partitions } = await store.compact()
+  t.match(retained, { deletedSegments: 1 }, 'in the middle of it')
+  t.match(partitions, [{ judgement: { due: true }, cleaned: { stats: { recordsRead: 24 } } }])
+  t.same(await values(log), ['v9', 'v10', 'v11'])
+  await store.close()
+})
