@@ -25,7 +25,7 @@ export function toInput(record: TestRecord): RecordInput {
   return record.timestamp === undefined ? input : { ...input, timestamp: record.timestamp }
 }
 
-function toSeen(record: LazyRecord): SeenRecord {
+export function toSeen(record: LazyRecord): SeenRecord {
   return {
     offset: record.offset,
     leaderEpoch: record.leaderEpoch,

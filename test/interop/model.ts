@@ -51,6 +51,12 @@ export class PartitionModel {
     while (this.#entries[0] !== undefined && this.#entries[0].offset < offset) this.#entries.shift()
   }
 
+  /** What lies there has been taken away. @param to - exclusive. */
+  lose(from: number, to: number): void {
+    const left = this.#entries.filter(({ offset }) => offset < from || offset >= to)
+    this.#entries.splice(0, this.#entries.length, ...left)
+  }
+
   /** What did not turn up in a whole reading after a crash must not turn up later. */
   settle(): void {
     this.#unsure = []
