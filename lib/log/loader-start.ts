@@ -9,7 +9,9 @@
  *
  * In any doubt the scan begins at the start: without a watermark (another engine wrote) or epochs, after a failed sync,
  * in a compacted log, where transactions were aborted (whose index is made anew from all of the segment), or where an
- * index is not in order or its entry does not describe what is there.
+ * index is not in order or its last entry does not describe what is there. The largest timestamp below the beginning is
+ * taken from the time index, which has no checksum: the batches from the one that has it on are looked at, as long as
+ * these are no more than 8 MiB.
  */
 import { join } from 'node:path'
 import type { FileSystem } from '../fs/file-system.ts'
@@ -23,8 +25,9 @@ import {
   TIME_INDEX_SUFFIX,
   TRANSACTION_INDEX_SUFFIX
 } from '../segment/file-names.ts'
-import { IndexBuilder } from '../segment/index-builder.ts'
+import { IndexBuilder, maxTimestampAt } from '../segment/index-builder.ts'
 import { OffsetIndex } from '../segment/offset-index.ts'
+import { BatchScanner } from '../segment/scan.ts'
 import { TimeIndex } from '../segment/time-index.ts'
 import { isLogError } from '../util/errors.ts'
 import { MiB } from '../util/sizes.ts'
@@ -41,6 +44,8 @@ export interface ScanStart {
 }
 
 const MAX_INDEX_BYTES = 64 * MiB
+/** Looked at to find out whether the time index tells the truth: by far less than a scan from the start costs. */
+const MAX_LOOKED_AT_BYTES = 8 * MiB
 
 /**
  * @param base - of the segment that holds the recovery point.
@@ -72,10 +77,41 @@ export async function startWithin(context: PlanContext, base: number): Promise<S
     offsets.truncateTo(lastOffset + 1)
     // Behind the entries of this batch and those before it there may be one with which the segment was closed.
     times.truncateTo(lastOffset + 1)
+    if (!(await isLargest(fs, path(LOG_SUFFIX), { offsets, times, end: position + batch.size }))) return undefined
     return { position, baseOffset: batch.baseOffset, closedAt, indexes: new IndexBuilder(offsets, times) }
   } catch (error) {
     if (isLogError(error, 'CORRUPT_FILE')) return undefined
     throw error
+  }
+}
+
+/**
+ * Whether the last entry of the time index has the largest timestamp of all batches from the one that it names up to
+ * `end`, exclusive, and names the first that has it.
+ */
+async function isLargest(
+  fs: FileSystem,
+  path: string,
+  { offsets, times, end }: { offsets: OffsetIndex; times: TimeIndex; end: number }
+): Promise<boolean> {
+  const { offset: named = -1, timestamp: least = -1 } = times.last ?? {}
+  const before = offsets.countAtOrBelow(named)
+  const from = before === 0 ? 0 : offsets.positionAt(before - 1)
+  if (end - from > MAX_LOOKED_AT_BYTES) return false
+  const handle = await fs.open(path, 'read')
+  try {
+    const scanner = new BatchScanner(handle, { from, to: end, checkCrc: false, reuseBuffer: true })
+    let isNamed = times.entryCount === 0
+    while (await scanner.fill()) {
+      for (let batch = scanner.next(); batch !== undefined; batch = scanner.next()) {
+        const timestamp = maxTimestampAt(batch.bytes, batch.start)
+        if (batch.lastOffset === named) isNamed = timestamp === least
+        else if (timestamp > least) return false
+      }
+    }
+    return isNamed && scanner.end?.kind === 'end'
+  } finally {
+    await handle.close()
   }
 }
 

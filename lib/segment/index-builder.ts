@@ -28,16 +28,24 @@ export interface IndexLimits {
 export class IndexBuilder {
   readonly offsets: OffsetIndex
   readonly times: TimeIndex
+  /** Entries of the time index that came from a file. */
+  readonly #taken: number
   #largest: TimestampOffset | undefined
   #lastIndexedPosition: number
   /** Of the batch added last, as far as known. */
   #lastPosition: number
 
-  /** @param largest - the largest timestamp of what the indexes cover. */
-  constructor(offsets: OffsetIndex, times: TimeIndex, largest: TimestampOffset | undefined = times.last) {
+  /**
+   * Goes on with what files hold, or with nothing. What the time index says of the largest timestamp is taken for true:
+   * the caller has held its last entry against the log.
+   *
+   * @param taken - how many of the first entries of the time index are a file's; all by default.
+   */
+  constructor(offsets: OffsetIndex, times: TimeIndex, taken = times.entryCount) {
     this.offsets = offsets
     this.times = times
-    this.#largest = largest
+    this.#taken = taken
+    this.#largest = times.last
     this.#lastIndexedPosition = offsets.entryCount === 0 ? 0 : offsets.positionAt(offsets.entryCount - 1)
     this.#lastPosition = offsets.entryCount === 0 ? -1 : this.#lastIndexedPosition
   }
@@ -49,6 +57,11 @@ export class IndexBuilder {
   /** The largest timestamp so far and the last offset of its batch. */
   get largest(): TimestampOffset | undefined {
     return this.#largest
+  }
+
+  /** How many of the first entries of the time index are a file's word: they may be damaged, and were not looked at. */
+  get taken(): number {
+    return Math.min(this.#taken, this.times.entryCount)
   }
 
   /** Entries that still fit into the fuller of the two. The time index keeps its last place for `finish`. */

@@ -22,7 +22,8 @@ type None = 'none'
  *   K1  An index is taken from its file only if that was closed in good order, or by a reader who may find it lagging.
  *       In any doubt both are built anew from the log, once, however many ask.
  *   K2  While there is a builder, its indexes are the ones in memory, and nothing else changes them.
- *   K3  What an index says of a batch is held against that batch before anybody goes by it.
+ *   K3  What a file says of a batch is held against that batch before anybody goes by it, also where entries are added
+ *       behind it.
  */
 export class SegmentLookup {
   readonly #env: SegmentEnv
@@ -133,7 +134,10 @@ export class SegmentLookup {
       const count = times.countAtOrBelow(earlier)
       if (count === 0) return this.#baseOffset
       const entry = { timestamp: times.timestampAt(count - 1), offset: times.offsetAt(count - 1) }
-      if (await this.#isTrue(entry)) return entry.offset
+      const isOurs = times === this.#builder?.times && count > this.#builder.taken
+      if (isOurs || (await this.#isTrue(entry))) return entry.offset
+      // An index is cut before its log is: the entry may be gone, and rightly so.
+      if (times.entryCount < count) continue
       await this.rebuildDamaged(`an entry of the time index names a batch that is not of ${entry.timestamp}`)
     }
   }
@@ -145,7 +149,6 @@ export class SegmentLookup {
    * @param from - where a batch at or before it begins, if that is known.
    */
   async #isTrue({ timestamp, offset }: TimestampOffset, from?: number): Promise<boolean> {
-    if (this.#builder !== undefined) return true
     const known = this.#trueTime
     if (known?.offset === offset && known.timestamp === timestamp) return true
     let found: Timestamp | undefined
@@ -193,10 +196,8 @@ export class SegmentLookup {
     const last = lastOfMany ?? (await this.times()).last
     // Small indexes are read whole in any case.
     const from = lastOfMany && (await this.#indexes.positionNearEnd(lastOfMany.offset))
-    if (last !== undefined && !(await this.#isTrue(last, from))) {
-      await this.rebuildDamaged(`the last entry of the time index names a batch that is not of ${last.timestamp}`)
-      return this.largestKnown
-    }
+    if (this.#builder === undefined) await this.#checkLast(last, from)
+    if (this.#builder !== undefined) return this.largestKnown
     this.#largest = last ?? 'none'
     return last
   }
@@ -232,7 +233,15 @@ export class SegmentLookup {
     const offsets = await this.offsets()
     const times = await this.times()
     // Either may have had to be rebuilt, and then there is a builder.
+    if (this.#builder !== undefined) return this.#builder
+    await this.#checkLast(times.last)
     return this.#builder ?? this.startBuilding(new IndexBuilder(offsets, times), { rebuilt: false })
+  }
+
+  /** Unless the last entry is true, both indexes are built anew: what is added goes by that entry. */
+  async #checkLast(last: TimestampOffset | undefined, from?: number): Promise<void> {
+    if (last === undefined || (await this.#isTrue(last, from))) return
+    await this.rebuildDamaged(`the last entry of the time index names a batch that is not of ${last.timestamp}`)
   }
 
   startBuilding(builder: IndexBuilder, options: { rebuilt: boolean }): IndexBuilder {
@@ -261,10 +270,14 @@ export class SegmentLookup {
    * @returns one past the last offset that is left.
    */
   async wasCut(): Promise<number> {
-    const { offsets, times } = this.#builder as IndexBuilder
+    const left = this.#builder as IndexBuilder
     if (this.#log.size === 0) this.#first = undefined
+    this.#trueTime = undefined
+    // The one that is last now may be a file's word that nobody has gone by before.
+    if (left.taken === left.times.entryCount) await this.#checkLast(left.times.last)
+    const { offsets, times, taken } = this.#builder as IndexBuilder
     // The time index knows the largest timestamp only up to the last entry; the batches behind it are looked at.
-    const shorter = new IndexBuilder(offsets, times)
+    const shorter = new IndexBuilder(offsets, times, taken)
     const from = offsets.entryCount === 0 ? 0 : offsets.positionAt(offsets.entryCount - 1)
     let nextOffset = this.#baseOffset
     await walkBatches(this.#log, from, ({ lastOffset }, timestamp) => {

@@ -148,3 +148,30 @@ t.test('damage behind the close is found, and so is damage to the batch that the
     await t.rejects(recover(dir), { code: 'CORRUPT_LOG' })
   }
 })
+
+t.test('whatever bit of the time index is another one, a search by time finds what is there', async t => {
+  const dir = await tempDir(t)
+  await killed(dir)
+  const path = file(dir, LOG.replace('.log', '.timeindex'))
+  const sound = await readFile(path)
+  const first = await recover(dir)
+  const records: { offset: number; timestamp: number }[] = []
+  for await (const { offset, timestamp } of first.records()) records.push({ offset, timestamp })
+  await first.close({ clean: false })
+  const wanted = records.filter((_, i) => i % 7 === 0).map(({ timestamp }) => timestamp)
+  const expected = wanted.map(time => records.find(({ timestamp }) => timestamp >= time)?.offset)
+  const before = await tempDir(t)
+  await cp(dir, before, { recursive: true })
+  // Of each entry some bits of its time, and some of its offset.
+  for (let bit = 0; bit < sound.length * 8; bit += 5) {
+    if (bit % 96 < 40) continue
+    await rm(dir, { recursive: true })
+    await cp(before, dir, { recursive: true })
+    const at = bit >> 3
+    await change(path, at, Buffer.from([(sound[at] as number) ^ (1 << (bit & 7))]))
+    const log = await recover(dir)
+    const found = await Promise.all(wanted.map(async time => (await log.offsetForTimestamp(time))?.offset))
+    await log.close({ clean: false })
+    t.same(found, expected, `bit ${bit} of ${sound.length * 8}`)
+  }
+})

@@ -37,3 +37,41 @@ t.test('a time index that names the wrong time is held against the log, and made
     }
   }
 })
+
+t.test('neither are batches added, nor is the segment cut, on the word of a damaged time index', async t => {
+  const made = Array.from({ length: 60 }, (_, i) => batchOf({ baseOffset: 3 * i, count: 3, timestamp: 1000 + 10 * i }))
+  const bytes = Buffer.concat(made)
+  const all = factsOf(bytes)
+  const late = batchOf({ baseOffset: 180, timestamp: 1200 })
+  for (const entriesBack of [1, 2, 5, 9]) {
+    for (const bit of [0, 3, 9, 33, 64, 66, 70]) {
+      for (const cut of [undefined, 150, 160, 164, 166]) {
+        const { env, fs } = memoryEnv({ indexIntervalBytes: 200 })
+        await fs.makeDirectory('/data')
+        await fs.makeDirectory(DIR)
+        const segment = await Segment.create(env, DIR, 0)
+        await segment.write(bytes, all)
+        await segment.close({ clean: true })
+        const path = join(DIR, segmentFileName(0, '.timeindex'))
+        const index = await content(fs, path)
+        const at = index.length - 12 * entriesBack + (bit < 64 ? 7 - (bit >> 3) : 11 - ((bit - 64) >> 3))
+        index[at] = (index[at] as number) ^ (1 << (bit % 8))
+        await put(fs, path, index)
+        const opened = await Segment.open(env, DIR, 0, { readOnly: false, trustIndexes: true })
+        opened.nextOffset = 180
+        if (cut === undefined) await opened.write(late, factsOf(late, bytes.length))
+        else await opened.truncateTo(cut)
+        const left = all.filter(({ lastOffset }) => lastOffset < (cut ?? 180))
+        t.equal(opened.size, (cut === undefined ? late.length : 0) + left.reduce((sum, { size }) => sum + size, 0))
+        const where = `entry ${entriesBack} from the end, bit ${bit}, ${cut}`
+        if ((await opened.largestTimestamp()) !== left.at(-1)?.maxTimestamp)
+          t.fail(`${where}: ${await opened.largestTimestamp()}, not ${left.at(-1)?.maxTimestamp}`)
+        for (const { maxTimestamp, lastOffset } of left) {
+          const from = await opened.offsetBeforeTimestamp(maxTimestamp)
+          if (from > lastOffset) t.fail(`${where}: from ${from}, ${lastOffset} is of ${maxTimestamp}`)
+        }
+        await opened.close({ clean: true })
+      }
+    }
+  }
+})

@@ -90,9 +90,9 @@ async function show(
 async function damaged(fs: MemoryFileSystem, folder: string, random: Random): Promise<string | undefined> {
   if ((await fs.stat(folder)) === undefined) return undefined
   const files = (await fs.readDirectory(folder)).map(({ name }) => name).sort()
-  // Indexes are left to the damage lane: not everything of a time index is told yet (test/reliability/defects.json).
-  const kind = random.pick(['log', 'log', 'cut', 'none', 'snapshot'] as const)
+  const kind = random.pick(['log', 'log', 'cut', 'index', 'index', 'none', 'snapshot'] as const)
   if (kind === 'none') return undefined
+  if (kind === 'index') return damagedIndex(fs, folder, { files, random })
   if (kind === 'snapshot') return futureSnapshot(fs, folder, files)
   const watermark = (await durableUpTo(fs, folder)) ?? 0
   const logs = files.filter(name => name.endsWith('.log'))
@@ -120,6 +120,24 @@ async function damaged(fs: MemoryFileSystem, folder: string, random: Random): Pr
   bytes[at] = (bytes[at] as number) ^ (1 << random.below(8))
   await changed(fs, path, bytes)
   return `${path} damaged at ${at}`
+}
+
+/** Whatever an index says, nothing goes by it that is not so: below the watermark, and above it too. */
+async function damagedIndex(
+  fs: MemoryFileSystem,
+  folder: string,
+  { files, random }: { files: readonly string[]; random: Random }
+): Promise<string | undefined> {
+  const indexes = files.filter(name => name.endsWith('index') && !name.endsWith('.txnindex'))
+  if (indexes.length === 0) return undefined
+  const path = `${folder}/${random.pick(indexes)}`
+  const bytes = Buffer.from(await readFile(fs, path))
+  if (bytes.length === 0) return undefined
+  // Preallocated ones go on with zeros for long.
+  const at = random.below(random.chance(50) ? Math.min(bytes.length, 36) : bytes.length)
+  bytes[at] = (bytes[at] as number) ^ (1 << random.below(8))
+  await changed(fs, path, bytes)
+  return `${path} damaged at ${at} of ${bytes.length}`
 }
 
 /** As a cut that was ended, or another engine, may leave it: the state of some other time, by the name of a later one. */
