@@ -66,6 +66,7 @@ export class Appends {
     }
     const codec = codecFor(config, options)
     if (codec !== 'none' || options.producerId !== undefined) return this.#ownBatch(records, options, codec, now)
+    if (options.expectedEndOffset !== undefined) this.#assertEnd(options.expectedEndOffset)
     const bound = BatchBuilder.sizeBound(records)
     this.#refuseHopeless(bound)
     const { leaderEpoch } = this.#state
@@ -86,16 +87,18 @@ export class Appends {
   }
 
   /** A ready-made batch, as a client sends it. */
-  clientBatch(bytes: Buffer): Accepted {
+  clientBatch(bytes: Buffer, { expectedEndOffset }: AppendOptions): Accepted {
     const { config } = this.#state
     const now = this.#clock.now()
     const valid = validateClientBatch(bytes, config, now)
     if (valid.bytes.length > config.segmentBytes) throw this.#tooLarge(valid.bytes.length)
-    return this.#batch(valid.bytes, 'client', config.messageTimestampType === 'LogAppendTime' ? now : undefined)
+    const appendTime = config.messageTimestampType === 'LogAppendTime' ? now : undefined
+    return this.#batch(valid.bytes, 'client', { appendTime, expectedEndOffset })
   }
 
   /** One or more batches whose offsets and epochs a leader has assigned. All are checked before one is taken. */
-  followerBatches(bytes: Buffer): Accepted {
+  followerBatches(bytes: Buffer, options: AppendOptions): Accepted {
+    this.#refuseExpectation(options, 'batches that a leader has given offsets')
     this.#writer.sealOpen()
     const batches = validateReplicatedBatches(bytes, this.#state.logEndOffset)
     let result: Accepted | undefined
@@ -114,7 +117,8 @@ export class Appends {
   }
 
   /** The marker that ends a transaction in this partition. */
-  endTransaction(options: EndTransactionOptions): Accepted {
+  endTransaction(options: EndTransactionOptions, appendOptions: AppendOptions): Accepted {
+    this.#refuseExpectation(appendOptions, 'the end of a transaction')
     const marker = encodeEndTransactionMarker({
       type: options.type,
       producerId: options.producerId,
@@ -124,7 +128,7 @@ export class Appends {
       leaderEpoch: 0,
       timestamp: options.timestamp ?? this.#clock.now()
     })
-    return this.#batch(marker, 'coordinator', undefined)
+    return this.#batch(marker, 'coordinator', {})
   }
 
   #ownBatch(
@@ -148,12 +152,18 @@ export class Appends {
       transactional: options.transactional ?? false
     })
     if (bytes.length > Math.min(config.maxMessageBytes, config.segmentBytes)) throw this.#tooLarge(bytes.length)
-    return this.#batch(bytes, 'client', config.messageTimestampType === 'LogAppendTime' ? now : undefined)
+    const appendTime = config.messageTimestampType === 'LogAppendTime' ? now : undefined
+    return this.#batch(bytes, 'client', { appendTime, expectedEndOffset: options.expectedEndOffset })
   }
 
-  #batch(bytes: Buffer, origin: 'client' | 'coordinator', appendTime: number | undefined): Accepted {
+  #batch(
+    bytes: Buffer,
+    origin: 'client' | 'coordinator',
+    { appendTime, expectedEndOffset }: { appendTime?: number | undefined; expectedEndOffset?: number | undefined }
+  ): Accepted {
     this.#writer.sealOpen()
-    const accepted = this.#take(new BatchView(bytes), this.#state.leaderEpoch, this.#state.logEndOffset, origin)
+    const { leaderEpoch, logEndOffset } = this.#state
+    const accepted = this.#take(new BatchView(bytes), leaderEpoch, logEndOffset, origin, expectedEndOffset)
     return appendTime === undefined || accepted.duplicate ? accepted : { ...accepted, timestamp: appendTime }
   }
 
@@ -162,7 +172,8 @@ export class Appends {
     given: BatchView,
     leaderEpoch: number | undefined,
     baseOffset: number,
-    origin: 'client' | 'coordinator' | 'replica'
+    origin: 'client' | 'coordinator' | 'replica',
+    expectedEndOffset?: number
   ): Accepted {
     const state = this.#state
     const producer = given.hasProducerId
@@ -178,6 +189,8 @@ export class Appends {
         }
       }
     }
+    // Behind the producer's check: what was appended before is answered, whatever has come after it.
+    if (expectedEndOffset !== undefined) this.#assertEnd(expectedEndOffset)
     const staged = this.#arena.stage(given.payload())
     setBaseOffset(staged.buffer, staged.start, baseOffset)
     if (leaderEpoch !== undefined) setPartitionLeaderEpoch(staged.buffer, staged.start, leaderEpoch)
@@ -206,6 +219,24 @@ export class Appends {
       timestamp: batch.maxTimestamp < 0 ? undefined : batch.maxTimestamp,
       duplicate: false
     }
+  }
+
+  #assertEnd(expectedEndOffset: number): void {
+    const { logEndOffset } = this.#state
+    if (expectedEndOffset === logEndOffset) return
+    if (!Number.isSafeInteger(expectedEndOffset) || expectedEndOffset < 0) {
+      const message = `${this.#name}: expectedEndOffset is ${expectedEndOffset}; offsets are whole numbers from 0 on.`
+      throw new LogError('INVALID_REQUEST', message, { expectedEndOffset })
+    }
+    const message =
+      `${this.#name}: nothing was appended, because the log ends at ${logEndOffset}, not at ${expectedEndOffset} as ` +
+      'expected. Read what has come since, decide again, and append with the new end.'
+    throw new LogError('WRONG_EXPECTED_OFFSET', message, { expectedEndOffset, logEndOffset })
+  }
+
+  #refuseExpectation({ expectedEndOffset }: AppendOptions, what: string): void {
+    if (expectedEndOffset === undefined) return
+    throw new LogError('INVALID_REQUEST', `${this.#name}: ${what} cannot have an expectedEndOffset.`)
   }
 
   /** Before memory is taken: what cannot fit whatever the exact size is. A string's bytes are at least a third of its bound. */

@@ -17,8 +17,9 @@ import { LogError } from '../util/errors.ts'
 import { Turn } from '../util/turn.ts'
 import { Acknowledgement, type AppendResult } from './acknowledgement.ts'
 import { AppendGate } from './append-gate.ts'
+import type { AppendKind } from './append-kinds.ts'
 import { Appends } from './appends.ts'
-import { type Accepted, BatchArena } from './batch-arena.ts'
+import { BatchArena } from './batch-arena.ts'
 import { isOvertaken } from './file-follower.ts'
 import { FlushPolicy } from './flush-policy.ts'
 import { Linger } from './linger.ts'
@@ -144,18 +145,13 @@ export class LogEngine implements StreamSource {
    *
    * @param given - the caller's, looked at before this returns; copied where the append has to wait.
    */
-  submit<T>(
-    given: T,
-    copy: (given: T) => T,
-    accept: (appends: Appends, given: T, options: AppendOptions) => Accepted,
-    options: AppendOptions
-  ): Promise<AppendResult> {
+  submit<T>(kind: AppendKind<T>, given: T, options: AppendOptions): Promise<AppendResult> {
     try {
-      if (this.#gate.isOpen) return this.#accept(given, accept, options)
+      if (this.#gate.isOpen) return this.#accept(kind, given, options)
       if (this.#closing === undefined) this.#assertWritable()
       // The caller may use its memory again when we return, and we have not looked at it yet.
-      const owned = copy(given)
-      const waiting = this.#gate.pass(() => this.#accept(owned, accept, options), options.signal)
+      const owned = kind.copy(given)
+      const waiting = this.#gate.pass(() => this.#accept(kind, owned, options), options.signal)
       this.#kick()
       return waiting
     } catch (error) {
@@ -304,18 +300,14 @@ export class LogEngine implements StreamSource {
     return this.#closing
   }
 
-  #accept<T>(
-    given: T,
-    accept: (appends: Appends, given: T, options: AppendOptions) => Accepted,
-    options: AppendOptions
-  ): Promise<AppendResult> {
+  #accept<T>(kind: AppendKind<T>, given: T, options: AppendOptions): Promise<AppendResult> {
     this.#assertWritable()
     const { state } = this
     if (this.#writer.blockedBy !== undefined && this.#flush.appendMustWait(this.#arena.unwrittenBytes)) {
       this.#kick(true)
       throw this.#writer.blockedBy
     }
-    const accepted = accept(this.#appends, given, options)
+    const accepted = kind.accept(this.#appends, given, options)
     const own = ackLevelOf(state.config.durability)
     const level = options.durability === undefined ? own : strongest(own, ackLevelOf(options.durability))
     const result = new Acknowledgement(accepted, level, state.logStartOffset, this)

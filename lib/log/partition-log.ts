@@ -20,8 +20,7 @@ import type { RecordInput } from '../record/record.ts'
 import { publish } from '../util/diagnostics.ts'
 import { LogError } from '../util/errors.ts'
 import type { AppendResult } from './acknowledgement.ts'
-import type { Appends } from './appends.ts'
-import type { Accepted } from './batch-arena.ts'
+import { CLIENT_BATCH, END_TRANSACTION, FOLLOWER_BATCHES, RECORDS } from './append-kinds.ts'
 import type { EraseOptions, EraseReceipt } from './erase-types.ts'
 import type { Hold, HoldOptions } from './holds.ts'
 import { type LatestOptions, LatestRecords } from './latest-records.ts'
@@ -32,7 +31,6 @@ import type { LogCondition } from './log-state.ts'
 import type { LogMaintenance } from './maintenance.ts'
 import { type OpenLogOptions, openParts } from './open-log.ts'
 import { abortTransaction, type OpenTransaction, openTransactions } from './open-transactions.ts'
-import { copyOfRecords } from './record-copy.ts'
 import { BatchScan, BatchStream, RecordStream } from './record-stream.ts'
 import type { RecoveryReport } from './recovery-report.ts'
 import { offsetForTimestamp, offsetOfMaxTimestamp } from './time-lookup.ts'
@@ -136,12 +134,13 @@ export class PartitionLog implements AsyncDisposable {
    * together may share a batch on disk; their offsets are in the order of the calls.
    *
    * @returns what the log's durability promises (`batch`: after fdatasync), or more if `options.durability` asks.
-   * @throws {LogError} RECORD_BATCH_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_RECORD, INVALID_TIMESTAMP; with a
+   * @throws {LogError} WRONG_EXPECTED_OFFSET: something was appended since `options.expectedEndOffset`;
+   *   RECORD_BATCH_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_RECORD, INVALID_TIMESTAMP; with a
    *   producer OUT_OF_ORDER_SEQUENCE, INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE; NO_SPACE (the log goes on when there
    *   is room again); SYNC_FAILED, STORAGE_FAILED, LOG_POISONED, LOG_CLOSED, READ_ONLY.
    */
   append(records: readonly RecordInput[], options: AppendOptions = {}): Promise<AppendResult> {
-    return this.#engine.submit(records, copyOfRecords, acceptRecords, options)
+    return this.#engine.submit(RECORDS, records, options)
   }
 
   /**
@@ -153,7 +152,7 @@ export class PartitionLog implements AsyncDisposable {
    * @see Kafka: LogValidator, and the format notes section 2.
    */
   appendBatch(bytes: Uint8Array, options: AppendOptions = {}): Promise<AppendResult> {
-    return this.#engine.submit(bytes, copyOfBytes, (appends, given) => appends.clientBatch(asBuffer(given)), options)
+    return this.#engine.submit(CLIENT_BATCH, bytes, options)
   }
 
   /**
@@ -162,22 +161,12 @@ export class PartitionLog implements AsyncDisposable {
    * @throws {LogError} INVALID_RECORD unless offsets ascend from the log end offset on; CORRUPT_MESSAGE.
    */
   appendAsFollower(bytes: Uint8Array, options: AppendOptions = {}): Promise<AppendResult> {
-    return this.#engine.submit(
-      bytes,
-      copyOfBytes,
-      (appends, given) => appends.followerBatches(asBuffer(given)),
-      options
-    )
+    return this.#engine.submit(FOLLOWER_BATCHES, bytes, options)
   }
 
   /** Ends a producer's transaction in this partition with a commit or abort marker. */
   appendEndTransaction(marker: EndTransactionOptions, options: AppendOptions = {}): Promise<AppendResult> {
-    return this.#engine.submit(
-      { ...marker },
-      given => given,
-      (appends, given) => appends.endTransaction(given),
-      options
-    )
+    return this.#engine.submit(END_TRANSACTION, { ...marker }, options)
   }
 
   /** Transactions that nobody has ended: they hold `lastStableOffset` back. Ascending by first offset. */
@@ -480,15 +469,6 @@ export class PartitionLog implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
-}
-
-const acceptRecords = (appends: Appends, given: readonly RecordInput[], options: AppendOptions): Accepted =>
-  appends.records(given, options)
-
-const copyOfBytes = (bytes: Uint8Array): Uint8Array => Buffer.from(bytes)
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 function assertOffset(offset: number, name: string): void {

@@ -15,6 +15,13 @@ export interface AppendOptions {
   readonly compressionLevel?: number
   /** True: these records form a batch of their own, never merged with neighbours. */
   readonly ownBatch?: boolean
+  /**
+   * Appends only if `logEndOffset` is this: if nobody has appended since the caller read up to here. Decided in the step
+   * that gives the offsets, so of several who expect the same end one succeeds. Give where your reading ended, not the
+   * log's `logEndOffset`: that counts appends of others which no reader sees yet. A repeated idempotent batch is
+   * answered as ever.
+   */
+  readonly expectedEndOffset?: number
   /** Idempotent or transactional producer; all three go together. Such batches are never merged. */
   readonly producerId?: number
   readonly producerEpoch?: number

@@ -12,6 +12,7 @@ export type ErrorCode =
   | 'INVALID_REQUEST'
   | 'POLICY_VIOLATION'
   | 'SEGMENTS_CHANGED'
+  | 'WRONG_EXPECTED_OFFSET'
   // what was handed in
   | 'CORRUPT_MESSAGE'
   | 'INVALID_RECORD'
