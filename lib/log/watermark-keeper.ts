@@ -16,6 +16,8 @@ import type { WrittenMark } from './writer.ts'
 /** Decision 13: the file is fdatasynced at most this long after a sync of the log. */
 const SYNC_WITHIN_MS = 1_000
 const WRITE_EVERY_MS = 10
+/** How long after a failed attempt it is tried again to note that a sync of the log failed. */
+const NOTE_EVERY_MS = 1_000
 
 export class WatermarkKeeper {
   readonly #file: WatermarkFile
@@ -26,6 +28,9 @@ export class WatermarkKeeper {
   #writing: Promise<void> | undefined
   #timer: { cancel(): void } | undefined
   #pause: { cancel(): void } | undefined
+  /** To be noted, and not in the file yet. */
+  #doubt: Watermark | undefined
+  #retry: { cancel(): void } | undefined
 
   constructor(file: WatermarkFile, clock: Clock, failed: (error: unknown) => void) {
     this.#file = file
@@ -62,9 +67,12 @@ export class WatermarkKeeper {
   }
 
   /**
-   * A sync of the log failed: recovery must know that above the durable mark the page cache proves nothing.
+   * A sync of the log failed: recovery must know that above the durable mark the page cache proves nothing. Where that
+   * cannot be noted it is tried again, every second and at closing: who opens the log meanwhile takes for durable what
+   * a power cut takes away, with what is appended behind it.
    *
    * @param activeBase - base offset of the active segment: where nothing was ever synced, it is doubted from there on.
+   * @throws the system's error, of the first attempt.
    */
   async noteFailedSync(activeBase: number, level: AckLevel): Promise<void> {
     // The disk that failed the log may fail here as well: the flag is to be in the file all the same.
@@ -76,7 +84,23 @@ export class WatermarkKeeper {
       lastBatchCrc: 0,
       level
     }
-    await this.#file.lowerTo({ ...durable, syncFailed: true })
+    this.#doubt = { ...durable, syncFailed: true }
+    await this.#noteDoubt()
+  }
+
+  async #noteDoubt(): Promise<void> {
+    const doubt = this.#doubt
+    if (doubt === undefined) return
+    try {
+      await this.#file.lowerTo(doubt)
+      this.#doubt = undefined
+    } catch (error) {
+      this.#retry ??= this.#clock.setTimer(NOTE_EVERY_MS, () => {
+        this.#retry = undefined
+        this.#noteDoubt().catch(this.#failed)
+      })
+      throw error
+    }
   }
 
   /** Durable when it resolves: what was raised last is in the file. */
@@ -93,6 +117,9 @@ export class WatermarkKeeper {
     this.#timer = undefined
     this.#pause?.cancel()
     this.#pause = undefined
+    await this.#noteDoubt().catch(this.#failed)
+    this.#retry?.cancel()
+    this.#retry = undefined
     await this.#file.close()
   }
 

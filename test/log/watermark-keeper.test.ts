@@ -100,6 +100,34 @@ t.test('that a sync of the log failed is in the file, even if the first sync of 
   t.match(read, { offset: 5, syncFailed: true })
 })
 
+t.test('that a sync of the log failed gets into the file once the disk lets it, or at closing', async t => {
+  for (const atClosing of [false, true]) {
+    const { fs, clock, raise, failures, keeper: made } = await keeper()
+    const inFile = async () => (await WatermarkFile.open(fs, '/p', { readOnly: true }))?.read()
+    raise(5)
+    await made.settle()
+    fs.onCall = ({ operation }) => {
+      if (operation === 'write' || operation === 'datasync')
+        throw Object.assign(new Error('EIO: made to fail'), { code: 'EIO' })
+      return undefined
+    }
+    await t.rejects(made.noteFailedSync(0, 'synced'), { code: 'EIO' })
+    for (let second = 0; second < 3; second += 1) {
+      clock.advance(1000)
+      await settled()
+    }
+    t.match(await inFile(), { offset: 5, syncFailed: false })
+    t.equal(failures.length, 3, 'each attempt is told of')
+    fs.onCall = undefined
+    if (!atClosing) clock.advance(1000)
+    else await made.close()
+    await settled()
+    t.match(await inFile(), { offset: 5, syncFailed: true })
+    await made.close()
+    t.equal(clock.pendingTimers, 0)
+  }
+})
+
 t.test('a shortage of descriptors at the first mark does not keep later ones out of the file', async t => {
   const fs = new MemoryFileSystem()
   await fs.makeDirectory('/p')
