@@ -62,10 +62,10 @@ export class SegmentKeeper {
     if (old.size === 0 && old.baseOffset === baseOffset) return
     // Made durable with the segment that it closes, off the way of the append.
     await this.#parts.snapshots.take(baseOffset, state.producers, { sync: false })
-    if (endOf(old) < baseOffset) await this.#settleGap(baseOffset)
     // Before there is anything behind it: Kafka's recovery takes zeros for the end of the log, and deletes what follows.
     await old.trim()
     const next = await this.#create(baseOffset)
+    if (endOf(old) < baseOffset) await this.#settleGap(next)
     old.nextOffset = baseOffset
     state.segments = [...state.segments, next]
     metrics.rolls += 1
@@ -115,13 +115,21 @@ export class SegmentKeeper {
   }
 
   /**
-   * A segment that does not begin where the one before ends, because a leader's batches have a gap there: recovery
-   * takes that for a loss, unless the watermark says that it was so.
+   * A segment that does not begin where the one before ends, because a leader's batches have a gap there, or a cut took
+   * the batch that held its offset: recovery takes that for a loss, unless the watermark says that it was so. The watermark
+   * may not say it before the segment is there: a log that ends below its watermark does not open.
    */
-  async #settleGap(baseOffset: number): Promise<void> {
-    const { state } = this.#parts
-    for (const segment of state.segments) if (segment.isDirty) await segment.datasync()
-    await this.#moveWatermark(baseOffset)
+  async #settleGap(next: Segment): Promise<void> {
+    const { state, dir, poison } = this.#parts
+    try {
+      for (const segment of state.segments) if (segment.isDirty) await segment.datasync()
+      await this.#moveWatermark(next.baseOffset)
+    } catch (error) {
+      // Whether the watermark speaks of it is not known: its file stays, and a loading makes sense of either.
+      await next.close({ clean: false }).catch(() => undefined)
+      await poison(toLogError(error, 'begin a segment behind a gap in', dir))
+      throw error
+    }
   }
 
   /** Not used for anything that is acknowledged before the directory knows it. */
