@@ -7,7 +7,7 @@
  *   3. What is no part of the log is quarantined and cut off (recovery-apply), and old bytes behind the end are made
  *      zeros on the disk (clear-behind-end).
  *   4. Derived data is brought in line: leader epochs, producer snapshots, indexes.
- *   5. All of it is synced, and the watermark says so. Only then anybody is served.
+ *   5. All of it is synced (recovery-sync), and the watermark says so. Only then anybody is served.
  *
  * Each step can be cut short by a crash: the next loading comes to the same log.
  */
@@ -31,8 +31,9 @@ import { MANIFEST_FILE, type Manifest } from './manifest.ts'
 import { ProducerSnapshots } from './producer-snapshots.ts'
 import { ProducerStateManager } from './producer-state.ts'
 import { MAX_QUARANTINE_BYTES, MAX_QUARANTINE_ITEMS, Quarantine } from './quarantine.ts'
-import { cutTail, quarantineRange, removeSegments, syncFile } from './recovery-apply.ts'
+import { cutTail, quarantineRange, removeSegments } from './recovery-apply.ts'
 import { type RecoveryReport, ReportBuilder } from './recovery-report.ts'
+import { syncAccepted } from './recovery-sync.ts'
 import { ackLevelOf } from './types.ts'
 import { WATERMARK_FILE, type Watermark, WatermarkFile } from './watermark-file.ts'
 
@@ -310,7 +311,7 @@ class Loader {
     const first = (plan.kept[0] as PlannedSegment).baseOffset
     const logStartOffset = Math.max(this.#options.logStartOffset ?? first, first)
     this.#manifest = await trimManifest(this.#manifestContext, this.#manifest, plan.kept, this.#replaceOptions)
-    if (!this.#readOnly) await this.#cut(plan)
+    if (!this.#readOnly) await this.#cut(plan, watermark)
     if (logStartOffset > logEndOffset && corrupt === undefined) {
       return this.#startBeyondEnd(plan, logStartOffset, epochs)
     }
@@ -343,12 +344,12 @@ class Loader {
     })
   }
 
-  async #cut(plan: LoadPlan): Promise<void> {
+  async #cut(plan: LoadPlan, watermark: Watermark | undefined): Promise<void> {
     const { fs, dir, clean } = this.#options
     if (clean) return
     this.#scannedFrom = plan.kept.find(segment => segment.scanned)?.baseOffset ?? 0
     await cutTail({ fs, dir, quarantine: this.#quarantine(), report: this.#report }, plan)
-    for (const { baseOffset, scanned } of plan.kept) if (scanned) await syncFile(fs, logPath(dir, baseOffset))
+    await syncAccepted({ fs, dir, watermark }, plan.kept)
     const active = plan.kept.at(-1)
     if (active !== undefined) await clearBehindEnd(fs, logPath(dir, active.baseOffset), active.validBytes)
   }

@@ -118,22 +118,12 @@ async function cutFile(fs: FileSystem, path: string, length: number): Promise<vo
   }
 }
 
-/** Makes what recovery accepts durable, before anybody is served from it. */
-export async function syncFile(fs: FileSystem, path: string): Promise<void> {
-  const handle = await fs.open(path, 'write')
-  try {
-    await orSyncFailed(path, handle.datasync())
-  } finally {
-    await handle.close()
-  }
-}
-
 /** A failed sync is not like other failures: from here on the page cache cannot be believed. */
-export async function orSyncFailed(path: string, sync: Promise<void>): Promise<void> {
+export async function orSyncFailed(path: string, work: Promise<void>, what = 'sync'): Promise<void> {
   try {
-    await sync
+    await work
   } catch (error) {
-    const { message, details } = toLogError(error, 'sync', path)
+    const { message, details } = toLogError(error, what, path)
     throw new LogError('SYNC_FAILED', message, details, error)
   }
 }

@@ -3,9 +3,7 @@
  * told to fail, and from a chosen call on does nothing more, as when the process was killed.
  */
 import { createHash } from 'node:crypto'
-import { dirname } from 'node:path'
 import type { FileSystemCall, MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
-import { WATERMARK_FILE } from '../../lib/log/watermark-file.ts'
 import { Random } from './random.ts'
 import type { FaultKind } from './schedule.ts'
 
@@ -79,14 +77,6 @@ export class SimulatedDisk {
   hasFailedSync = false
   /** A write was not what it said. What follows is no failure of the engine unless it serves wrong bytes. */
   hasLied = false
-  /** Folders in which the sync of a log failed and no watermark says so yet. */
-  readonly #untold = new Set<string>()
-  /** Of those: where it was to be noted down, and that failed as well. The engine tries once. */
-  readonly #untellable = new Set<string>()
-  readonly #believed = new Set<string>()
-  #strikes = 0
-  #strikesBefore = 0
-  #underWay = 0
   changes = 0
   /** A fault struck, or the armed end came. */
   wasReached = false
@@ -114,28 +104,6 @@ export class SimulatedDisk {
   die(): MemoryFileSystem {
     this.#left ??= this.fs.clone()
     return this.#left
-  }
-
-  /** A sync failed, and nobody was left to note it down: who comes next must believe the page cache, which lies. */
-  get isUntold(): boolean {
-    return this.#untold.size > 0 || this.#believed.size > 0
-  }
-
-  /** What such a page cache showed was taken for durable in this life. */
-  get wasBelieved(): boolean {
-    return this.#believed.size > 0
-  }
-
-  /** A log is opened anew where it was not told: from now on the page cache is believed. */
-  reopened(folder: string): void {
-    if (this.#untold.has(folder)) this.#believed.add(folder)
-  }
-
-  /** An operation is over. Whoever had two of them without a further fault had the time to note down what failed. */
-  pause(): void {
-    const hadTime = this.#strikes === this.#strikesBefore && this.#underWay === 0
-    if (hadTime) for (const folder of this.#untold) if (!this.#untellable.has(folder)) this.#untold.delete(folder)
-    this.#strikesBefore = this.#strikes
   }
 
   /** After so many more calls that change the disk nothing happens here any more. */
@@ -166,17 +134,8 @@ export class SimulatedDisk {
     const fault = this.#fault
     const strikes = fault !== undefined && fits(fault.kind, call, changes) && --fault.left < 0
     if (!this.#trace.isOff) this.#trace.add(strikes ? `${nameOf(call)} ${fault.kind}` : nameOf(call))
-    if (!strikes) {
-      if (call.operation === 'datasync' && call.path.endsWith(WATERMARK_FILE)) {
-        this.#untold.delete(dirname(call.path))
-        this.#untellable.delete(dirname(call.path))
-      }
-      return changes ? this.#taking(call) : undefined
-    }
+    if (!strikes) return changes ? this.#taking(call) : undefined
     this.wasReached = true
-    this.#strikes += 1
-    const folder = dirname(call.path)
-    if (call.path.endsWith(WATERMARK_FILE) && this.#untold.has(folder)) this.#untellable.add(folder)
     if (fault.endsAfter !== undefined) this.#untilDead ??= fault.endsAfter
     if (!fault.forever) this.#fault = undefined
     return this.#strike(fault, call)
@@ -184,9 +143,7 @@ export class SimulatedDisk {
 
   /** The process may end meanwhile; then it has no effect. */
   async #take(turns: number): Promise<void> {
-    this.#underWay += 1
     for (let left = turns; left > 0; left -= 1) await new Promise<void>(resolve => setImmediate(resolve))
-    this.#underWay -= 1
     if (this.isDead) throw failure('EIO', 'the process is gone')
   }
 
@@ -201,7 +158,7 @@ export class SimulatedDisk {
     return taken
   }
 
-  #strike(fault: Fault, { operation, path, length = 0 }: FileSystemCall): unknown {
+  #strike(fault: Fault, { operation, length = 0 }: FileSystemCall): unknown {
     const { kind } = fault
     switch (kind) {
       case 'full':
@@ -214,10 +171,7 @@ export class SimulatedDisk {
         this.hasLied = true
         return kind
       default:
-        if (operation === 'datasync' || operation === 'sync') {
-          this.hasFailedSync = true
-          if (path.endsWith('.log')) this.#untold.add(dirname(path))
-        }
+        if (operation === 'datasync' || operation === 'sync') this.hasFailedSync = true
         throw failure(kind === 'sync' ? 'EIO' : kind, `${operation} made to fail`)
     }
   }

@@ -63,7 +63,6 @@ export class Life {
     const [topic, partition] = split(history.name)
     const open = this.store.log(topic, partition)
     if (open !== undefined) return open
-    this.disk.reopened(`${DATA}/${history.name}`)
     await noteMissing(history, this.disk.fs, `${DATA}/${history.name}`)
     return this.attempt(`open ${history.name}`, () => this.store.openLog(topic, partition))
   }

@@ -154,7 +154,6 @@ class Simulation {
       if (!(error instanceof Stopped)) throw error
     }
     if (!life.disk.isDead) life.sample()
-    life.disk.pause()
     if (life.disk.isDead) await this.#crash(number)
   }
 
@@ -264,9 +263,9 @@ class Simulation {
     const isClean = closed === true && !life.hadFault
     this.#wasReached ||= life.disk.wasReached
     const left = life.disk.die()
-    const { hasFailedSync, hasLied, isUntold } = life.disk
+    const { hasFailedSync, hasLied } = life.disk
     const least: AckLevel = isClean ? 'accepted' : hasFailedSync ? 'synced' : 'written'
-    await this.#next(left, life.histories, { least, isLenient: hasLied, isClean, isDoubtful: isUntold })
+    await this.#next(left, life.histories, { least, isLenient: hasLied, isClean })
   }
 
   /** The life is over: every outcome is tried, and one is gone on with. */
@@ -323,10 +322,8 @@ class Simulation {
       isPowerCut ||= again.isPowerCut
     }
     const mayBeLost = isPowerCut || disk.hasFailedSync
-    // What a failed sync left in the page cache is believed where nobody said otherwise, and gone after a power cut.
-    const isDoubtful = disk.isUntold && !outcome.isPowerCut
-    const isLenient = disk.hasLied || (isPowerCut && (isDoubtful || disk.wasBelieved))
-    await this.#next(fs, copies, { least: mayBeLost ? 'synced' : 'written', isLenient, isClean: false, isDoubtful })
+    const least = mayBeLost ? 'synced' : 'written'
+    await this.#next(fs, copies, { least, isLenient: disk.hasLied, isClean: false })
     if (random.chance(30)) {
       await this.#useLogs()
       await this.#reopen()
@@ -358,7 +355,7 @@ class Simulation {
   async #next(
     fs: MemoryFileSystem,
     histories: Map<string, History>,
-    expected: { least: AckLevel; isLenient: boolean; isClean: boolean; isDoubtful: boolean }
+    expected: { least: AckLevel; isLenient: boolean; isClean: boolean }
   ): Promise<void> {
     this.#schedules += 1
     const { isClean, isLenient } = expected
@@ -369,7 +366,7 @@ class Simulation {
     this.#live(this.#disk(fs), histories, this.#life.clock.now())
     const life = this.#life
     life.hadFault = isLenient
-    life.disk.hasLied = isLenient || expected.isDoubtful
+    life.disk.hasLied = isLenient
     await life.open()
     const { failed, recoveries } = life.store.status()
     if (failed.length > 0 && !isLenient) throw failed[0]?.error
