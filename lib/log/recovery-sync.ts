@@ -6,8 +6,10 @@
  * Nothing tells that from a process that was killed. So what lies above the watermark, which no sync is known to have
  * covered, is read and written again, the same bytes at the same place: that makes the pages dirty. Below it nothing is
  * written, and without a watermark nothing is (no sync of ours was ever noted here; another engine's files stay as they
- * are). With the default durability the range is what was appended within the last 10 ms or so; at most it is what was
- * appended since the last sync.
+ * are). With the default durability the range is what was appended within the last 10 ms or so, with `interval` what its
+ * thresholds allow. Of a log that nobody asked to sync it may be a segment and more: beyond 64 MiB nothing is written
+ * again, for that would make every recovery of such a log take several times as long, against a failure that it had
+ * little occasion to meet.
  *
  * A crash on the way leaves the same bytes: a device writes a sector whole or not at all, on which every append that
  * begins within a sector relies too. Since they were judged a clean page may have gone from the cache, and come back as
@@ -24,6 +26,7 @@ import { orSyncFailed } from './recovery-apply.ts'
 import type { Watermark } from './watermark-file.ts'
 
 const CHUNK_BYTES = 1 * MiB
+const MOST_AGAIN_BYTES = 64 * MiB
 
 /**
  * @param kept - their files end where what is good ends.
@@ -32,15 +35,18 @@ const CHUNK_BYTES = 1 * MiB
  */
 export async function syncAccepted(
   { fs, dir, watermark }: { fs: FileSystem; dir: string; watermark: Watermark | undefined },
-  kept: readonly PlannedSegment[]
+  kept: readonly PlannedSegment[],
+  mostAgainBytes = MOST_AGAIN_BYTES
 ): Promise<void> {
-  for (const { baseOffset, validBytes, scanned } of kept) {
-    if (!scanned) continue
+  const scanned = kept.filter(segment => segment.scanned)
+  const doubted = scanned.map(each => Math.max(0, each.validBytes - doubtedFrom(watermark, each.baseOffset)))
+  const isMuch = doubted.reduce((sum, bytes) => sum + bytes, 0) > mostAgainBytes
+  for (const { baseOffset, validBytes } of scanned) {
     const path = logPath(dir, baseOffset)
     const handle = await fs.open(path, 'write')
     try {
       const from = doubtedFrom(watermark, baseOffset)
-      if (from < validBytes) {
+      if (from < validBytes && !isMuch) {
         await writeAgain(handle, from, validBytes)
         if (!(await isSound(handle, from, validBytes))) throw vanished(path, from)
       }

@@ -1,5 +1,7 @@
 /** What recovery accepts above the watermark is on the disk before anybody is served, whatever a sync before it did. */
 import t from 'tap'
+import type { PlannedSegment } from '../../lib/log/loader-plan.ts'
+import { syncAccepted } from '../../lib/log/recovery-sync.ts'
 import { closeLoaded, eachBatch, load } from '../helpers/loading.ts'
 import {
   batches,
@@ -94,6 +96,33 @@ t.test('without a watermark, recovery writes no byte of another engine again', a
   }
   await closeLoaded(await load({ fs, dir: DIR }), false)
   t.ok(least >= bytes.length, `${least}`)
+})
+
+t.test('what a log that nobody asked to sync has above its watermark is written again up to a bound', async t => {
+  for (const [mostBytes, isWritten] of [
+    [bytes.length - positionOf(3), true],
+    [bytes.length - positionOf(3) - 1, false]
+  ] as const) {
+    const fs = await memoryFolder({
+      ...EPOCHS,
+      [file(0)]: bytes.subarray(0, positionOf(5)),
+      [file(5)]: bytes.subarray(positionOf(5))
+    })
+    const watermark = markBehind(0, written.slice(0, 3))
+    let writes = 0
+    let syncs = 0
+    fs.onCall = ({ operation }) => {
+      if (operation === 'write') writes += 1
+      if (operation === 'datasync') syncs += 1
+    }
+    const kept = [
+      { baseOffset: 0, validBytes: positionOf(5), scanned: true },
+      { baseOffset: 5, validBytes: bytes.length - positionOf(5), scanned: true }
+    ] as unknown as PlannedSegment[]
+    await syncAccepted({ fs, dir: DIR, watermark }, kept, mostBytes)
+    t.equal(writes > 0, isWritten)
+    t.equal(syncs, 2)
+  }
 })
 
 t.test('where what was found cannot be written again, the next recovery asks the device', async t => {
