@@ -11,7 +11,7 @@ import { Random } from './random.ts'
 import type { Keys, Operation } from './schedule.ts'
 
 /** Later than any clock of a schedule, and than the time of any marker. */
-const T0 = 2_000_000_000_000
+export const T0 = 2_000_000_000_000
 
 type Of<K extends Operation['kind']> = Extract<Operation, { kind: K }>
 

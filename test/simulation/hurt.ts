@@ -7,6 +7,7 @@ import { scanBatch } from '../../lib/record/batch-scan.ts'
 import { BatchView } from '../../lib/record/batch-view.ts'
 import { isLogError } from '../../lib/util/errors.ts'
 import { readFile } from '../helpers/partition-folder.ts'
+import { T0 } from './actions.ts'
 import { checkLookups } from './derived-checks.ts'
 import { SimulatedDisk, Trace } from './disk.ts'
 import { Violation } from './history.ts'
@@ -27,18 +28,19 @@ interface Shown {
 
 /**
  * @param left - what the process left; not changed.
+ * @param given.isClosed - the store was closed in good order: an index is damaged, and appends go on behind it.
  * @throws {Violation}
  */
 export async function checkDamaged(
   left: MemoryFileSystem,
   names: readonly string[],
-  given: { schedule: Schedule; seed: number; wall: number }
+  given: { schedule: Schedule; seed: number; wall: number; isClosed: boolean }
 ): Promise<void> {
   const random = new Random(given.seed)
   const name = random.pick(names)
   const folder = `${DATA}/${name}`
   const hurt = left.clone()
-  const damage = await damaged(hurt, folder, random)
+  const damage = await damaged(hurt, folder, { random, isClosed: given.isClosed })
   if (damage === undefined) return
   const durable = (await durableUpTo(left, folder)) ?? 0
   const sound = await show(left.clone(), name, given)
@@ -66,7 +68,7 @@ function shownBelow({ seen, open }: Shown, offset: number): string {
 async function show(
   fs: MemoryFileSystem,
   name: string,
-  { schedule, wall, lookups }: { schedule: Schedule; wall: number; lookups?: Random }
+  { schedule, wall, lookups, isClosed }: { schedule: Schedule; wall: number; lookups?: Random; isClosed: boolean }
 ): Promise<Shown | Error> {
   const disk = new SimulatedDisk(fs, new Trace({ isOff: true }))
   const life = new Life({ ...schedule, background: false }, disk, { histories: new Map(), trace: new Trace(), wall })
@@ -77,6 +79,11 @@ async function show(
     const seen = await life.settled('read', observe(log))
     if (lookups !== undefined) await life.settled('look up', checkLookups(log, seen, lookups))
     const open = await life.settled('ask', log.openTransactions())
+    if (lookups !== undefined && isClosed) {
+      const timestamp = T0 + lookups.below(20)
+      await life.settled('append', log.append([{ key: 'later', value: 'later', timestamp }]))
+      await life.settled('look up', checkLookups(log, await life.settled('read', observe(log)), lookups))
+    }
     return { seen, open: JSON.stringify(open) }
   } catch (error) {
     if (error instanceof Violation) throw new Violation(`${name} with damage: ${error.message}`)
@@ -87,10 +94,14 @@ async function show(
 }
 
 /** Damages one thing that was durable. @returns what; `undefined` where there is none. */
-async function damaged(fs: MemoryFileSystem, folder: string, random: Random): Promise<string | undefined> {
+async function damaged(
+  fs: MemoryFileSystem,
+  folder: string,
+  { random, isClosed }: { random: Random; isClosed: boolean }
+): Promise<string | undefined> {
   if ((await fs.stat(folder)) === undefined) return undefined
   const files = (await fs.readDirectory(folder)).map(({ name }) => name).sort()
-  const kind = random.pick(['log', 'log', 'cut', 'index', 'index', 'none', 'snapshot'] as const)
+  const kind = isClosed ? 'index' : random.pick(['log', 'log', 'cut', 'index', 'index', 'none', 'snapshot'] as const)
   if (kind === 'none') return undefined
   if (kind === 'index') return damagedIndex(fs, folder, { files, random })
   if (kind === 'snapshot') return futureSnapshot(fs, folder, files)

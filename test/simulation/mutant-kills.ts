@@ -22,6 +22,7 @@ export const KILLS: Readonly<Record<string, string>> = {
   'torn-tail-not-cut': 'point 0 6 58',
   'only-last-segment-scanned': 'point 0 6 21',
   'recovered-tail-not-written-again': 'seed 38307004',
+  'recovery-believes-time-index': 'seed 18',
   'sequence-off-by-one': 'seed 4',
   'duplicates-not-known': 'point 0 0 16',
   'sequence-not-checked': 'seed 9',

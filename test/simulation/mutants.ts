@@ -202,6 +202,13 @@ const MUTANTS_BY_RULE: readonly Mutant[] = [
     replace: ''
   },
   {
+    name: 'recovery-believes-time-index',
+    breaks: 'a recovery goes on behind a time index that nobody has held against the log',
+    file: 'log/loader-start',
+    find: 'if (!(await isLargest(',
+    replace: 'if (false && !(await isLargest('
+  },
+  {
     name: 'segments-behind-tail-kept',
     breaks: 'segments behind a torn one stay in the folder',
     file: 'log/recovery-apply',

@@ -264,6 +264,17 @@ class Simulation {
     this.#wasReached ||= life.disk.wasReached
     const left = life.disk.die()
     const { hasFailedSync, hasLied } = life.disk
+    if (isClean && !hasLied) {
+      const where = this.#where
+      this.#where = `${where}, then damage`
+      await checkDamaged(left, [...life.histories.keys()], {
+        schedule: this.#schedule,
+        seed: seedBelow(this.#schedule.seed, -4 - this.#schedules),
+        wall: life.clock.now(),
+        isClosed: true
+      })
+      this.#where = where
+    }
     const least: AckLevel = isClean ? 'accepted' : hasFailedSync ? 'synced' : 'written'
     await this.#next(left, life.histories, { least, isLenient: hasLied, isClean })
   }
@@ -291,7 +302,8 @@ class Simulation {
       await checkDamaged(disk.die(), [...histories.keys()], {
         schedule: this.#schedule,
         seed: seedBelow(seed, -3),
-        wall
+        wall,
+        isClosed: false
       })
     }
     const guest = this.#guest
