@@ -2,13 +2,15 @@
 import type { PartitionLog } from '../../lib/log/partition-log.ts'
 import type { AckLevel, AppendOptions } from '../../lib/log/types.ts'
 import { encodeBatch } from '../../lib/record/encode-batch.ts'
+import { isLogError } from '../../lib/util/errors.ts'
 import { Checker } from './checker.ts'
 import { checkLookups } from './derived-checks.ts'
 import { type Attempt, type History, type Producer, type SentRecord, Violation } from './history.ts'
-import { type Life, Stopped, split } from './life.ts'
+import { DATA, type Life, Stopped, split } from './life.ts'
 import { IDENTITY, MARKER_TIME, type Observation, observe } from './observation.ts'
 import { Random } from './random.ts'
 import type { Keys, Operation } from './schedule.ts'
+import { checkClosed, checkCut, checkShown } from './x-ray.ts'
 
 /** Later than any clock of a schedule, and than the time of any marker. */
 export const T0 = 2_000_000_000_000
@@ -62,10 +64,12 @@ export class Actions {
     const wrong = [
       ['OUT_OF_ORDER_SEQUENCE', epoch, nextSequence + 1],
       ['OUT_OF_ORDER_SEQUENCE', epoch, nextSequence + records.length + 2 ** 20],
-      ['INVALID_PRODUCER_EPOCH', epoch - 1, 0]
+      ['INVALID_PRODUCER_EPOCH', epoch - 1, 0],
+      // What was sent last, cut short, is no repetition.
+      ['OUT_OF_ORDER_SEQUENCE', epoch, last.records.length > 1 && last.producerEpoch === epoch ? last.sequence : -1]
     ] as const
     for (const [code, producerEpoch, baseSequence] of wrong) {
-      if (producerEpoch < 0) continue
+      if (producerEpoch < 0 || baseSequence < 0) continue
       const options = { producerId: id, producerEpoch, baseSequence, transactional: last.kind === 'transact' }
       const what = `producer ${id} of ${history.name} sends ${baseSequence} in epoch ${producerEpoch}`
       const taken = await this.#life.attempt(what, () => log.append(records, options), [code])
@@ -108,7 +112,17 @@ export class Actions {
     })
     if (isCut === undefined) return
     if (log.logEndOffset !== offset) throw new Violation(`cut at ${offset}, the log ends at ${log.logEndOffset}`)
+    if (!this.#life.mayFail) {
+      const epochs = new Set(seen.batches.map(({ leaderEpoch }) => leaderEpoch))
+      for (const epoch of epochs) {
+        const { endOffset = 0 } = log.endOffsetFor(epoch) ?? {}
+        if (endOffset > offset) throw new Violation(`R8: cut at ${offset}, epoch ${epoch} ends at ${endOffset}`)
+      }
+      await checkCut(this.#life.disk.fs.clone(), `${DATA}/${history.name}`, offset)
+    }
     history.cutDone(offset)
+    // What follows from the log is in its files once it is closed.
+    if (offset % 2 === 0) await this.reopenLog(history)
   }
 
   async deleteRecords({ at }: Of<'delete'>, history: History): Promise<void> {
@@ -121,6 +135,8 @@ export class Actions {
     const what = `delete ${history.name} before ${offset}`
     const start = await this.#life.attempt(what, () => log.deleteRecordsBefore(offset), ['POLICY_VIOLATION'])
     if (start === undefined) return
+    if (isHeld && offset > logStartOffset)
+      throw new Violation(`${what}: it is held from ${history.hold} on, and was not refused`)
     if (start < offset) throw new Violation(`${what}: the log starts at ${start}`)
     history.startLow = Math.max(history.startLow, offset)
   }
@@ -171,6 +187,8 @@ export class Actions {
     const least: AckLevel = this.#life.hadFault ? 'synced' : 'written'
     new Checker(history, seen, { least, isReopened: false, isLenient: this.#life.disk.hasLied }).check()
     if (this.#life.hadFault) return
+    if (!this.#life.schedule.background)
+      await checkShown(this.#life.disk.fs.clone(), `${DATA}/${history.name}`, { seen, upTo: log.writtenOffset })
     try {
       await this.#life.attempt(`look up in ${history.name}`, () => checkLookups(log, seen, new Random(seen.end)))
     } catch (error) {
@@ -243,16 +261,27 @@ export class Actions {
     send: () => Promise<{ baseOffset: number; level: AckLevel }>
   ): Promise<void> {
     const what = `attempt ${attempt.id} ${attempt.kind} ${history.name}`
+    const log = this.#life.store.log(...split(history.name))
+    const wasPoisoned = log !== undefined && this.#life.poisoned.has(log)
     try {
       const { baseOffset, level } = await send()
       // The call that it waited for was under way when the process ended: nobody was told.
       if (this.#life.disk.isDead) return
+      if (wasPoisoned) throw new Violation(`${what}: taken at ${baseOffset}, after a sync of this log had failed`)
       this.#life.trace.add(`${what}: ${baseOffset} ${level}`)
       history.acknowledged(attempt, baseOffset, level)
+      if (level === 'synced') this.#claimed(history, baseOffset, attempt)
       if (attempt.kind === 'end') history.decide()
     } catch (error) {
+      if (log !== undefined && isLogError(error, 'SYNC_FAILED')) this.#life.poisoned.add(log)
       this.#life.refused(what, error)
     }
+  }
+
+  #claimed(history: History, baseOffset: number, { records }: Attempt): void {
+    const { logStartOffset = 0 } = this.#life.store.log(...split(history.name)) ?? {}
+    const upTo = baseOffset + Math.max(1, records.length)
+    this.#life.claimed(history, { from: Math.max(logStartOffset, baseOffset), upTo })
   }
 
   #sendAs(log: PartitionLog, history: History, attempt: Attempt): Promise<void> {
@@ -331,6 +360,8 @@ export class Actions {
     if (log === undefined) return
     const closed = await this.#life.attempt(`close ${history.name}`, () => log.close().then(() => true))
     this.#life.sample()
+    if (closed && !this.#life.mayFail && !this.#life.disk.hasLied)
+      await checkClosed(this.#life.disk.fs.clone(), `${DATA}/${history.name}`)
     const opened = await this.#life.log(history)
     // A close that failed before anything was given up leaves the log as it was.
     if (opened === undefined || opened === log) return

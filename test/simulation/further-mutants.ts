@@ -3,28 +3,6 @@ import type { Mutant } from './mutants.ts'
 /** What was asked of the simulator after the first ones: what is under way, derived data, recovery, closing. */
 export const FURTHER_MUTANTS: readonly Mutant[] = [
   {
-    name: 'durable-at-end-of-sync',
-    breaks: 'what was written while a sync was under way counts as synced',
-    file: 'log/writer',
-    find: 'state.durableOffset = Math.max(state.durableOffset, upTo);',
-    replace: 'state.durableOffset = state.writtenOffset;'
-  },
-  {
-    name: 'acks-at-end-of-sync',
-    breaks: 'a sync acknowledges what was written while it was under way',
-    file: 'log/writer',
-    find: 'this.syncedAcks.passed(upTo);',
-    replace: 'this.syncedAcks.passed(state.writtenOffset);'
-  },
-  {
-    name: 'dirty-forgotten',
-    breaks: 'a sync that ends takes later writes for synced',
-    file: 'segment/log-file',
-    find: `if (covers > this.#synced)
-            this.#synced = covers;`,
-    replace: 'this.#synced = this.#changes;'
-  },
-  {
     name: 'failed-sync-believed',
     breaks: 'a sync that failed counts as one that did not',
     file: 'segment/log-file',
@@ -63,26 +41,12 @@ export const FURTHER_MUTANTS: readonly Mutant[] = [
     replace: ''
   },
   {
-    name: 'tail-keeps-what-was-cut',
-    breaks: 'what was cut is still served from memory',
-    file: 'log/segment-keeper',
-    find: 'state.tail.truncateTo(offset);',
-    replace: ''
-  },
-  {
     name: 'cut-segments-stay',
     breaks: 'segments behind a cut stay in the folder',
     file: 'log/segment-keeper',
     find: `for (const segment of gone.reverse())
                 await segment.delete();`,
     replace: 'gone.reverse();'
-  },
-  {
-    name: 'recovery-cut-not-synced',
-    breaks: 'the torn end that recovery cut off comes back',
-    file: 'log/recovery-apply',
-    find: 'await orSyncFailed(path, handle.sync());',
-    replace: ''
   },
   {
     name: 'recovery-takes-gaps',
@@ -102,10 +66,9 @@ export const FURTHER_MUTANTS: readonly Mutant[] = [
   {
     name: 'offset-index-off-by-one',
     breaks: 'the offset index leads behind the batch that is looked for',
-    file: 'segment/offset-index',
-    find: 'offset: this.offsetAt(count - 1), position: this.positionAt(count - 1)',
-    replace:
-      'offset: this.offsetAt(Math.min(count, this.entryCount - 1)), position: this.positionAt(Math.min(count, this.entryCount - 1))'
+    file: 'segment/segment-lookup',
+    find: 'const from = count === 0 ? 0 : index.positionAt(count - 1);',
+    replace: 'const from = count === 0 ? 0 : index.positionAt(Math.min(count, index.entryCount - 1));'
   },
   {
     name: 'largest-time-not-kept',

@@ -50,8 +50,17 @@ export class GuestTopic {
     if (this.#state === 'present' && !isThere) throw new Violation('a topic that was created is gone')
     if (this.#state === 'absent' && isThere) throw new Violation('a topic that was deleted is back')
     if (this.#state === 'coming' || this.#state === 'going') {
+      if (isThere) await this.#checkWhole(life)
       if (isThere) await life.attempt('delete guest', () => life.store.deleteTopic(GUEST))
       this.#state = 'absent'
     }
+  }
+
+  /** Nobody was told whether it is there; half of it must not be. */
+  async #checkWhole(life: Life): Promise<void> {
+    const { configs } = life.store.topics().find(({ topic }) => topic === GUEST) ?? {}
+    for (const [name, value] of Object.entries(TOPIC.configs))
+      if (configs?.[name] !== value) throw new Violation(`half of a topic is there: ${name} is ${configs?.[name]}`)
+    await life.attempt('open guest', () => life.store.openLog(GUEST, 0))
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Finds for each mutant what kills it, and prints the rows of `mutant-kills.ts`:
- * `node dist/test/simulation/hunt.js [SECONDS [NAME…]]`. Crash points of the workload that its file has most
- * to do with, then seeds.
+ * `node dist/test/simulation/hunt.js [SECONDS [NAME…]]`. The stories, crash points of the workload that its
+ * file has most to do with, then seeds.
  */
 import { MutantCopy } from './mutant-copy.ts'
 import { MUTANTS, type Mutant } from './mutants.ts'
@@ -21,7 +21,7 @@ const hunter = async (): Promise<void> => {
     const workload = workloadFor(mutant)
     const part = Math.ceil(Number(seconds) / 5)
     const points = ['0 1 3', '6 0 2', '8 0 1', '5 1 3'].map(rest => `points ${workload} ${rest} ${part}`)
-    const found = await copy.run(mutant, [...points, `search 1 ${part}`])
+    const found = await copy.run(mutant, ['stories', ...points, `search 1 ${part}`])
     const took = `${Math.round((performance.now() - begun) / 1000)} s`
     if (found === undefined) console.log(`  // '${mutant.name}' survives, ${took}`)
     else console.log(`  '${mutant.name}': '${found.by}', // ${took}: ${found.says.slice(0, 160)}`)

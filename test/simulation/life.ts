@@ -7,8 +7,12 @@ import type { SimulatedDisk, Trace } from './disk.ts'
 import { type History, Violation } from './history.ts'
 import { noteMissing } from './missing-segments.ts'
 import type { Schedule } from './schedule.ts'
+import { type Claim, checkDurable } from './x-ray.ts'
 
 export const DATA = '/data'
+
+/** Of the claims that something is durable, which are held against the disk: each costs a copy of it. */
+const LOOKED_AT = 3
 
 export interface Follower {
   readonly stop: AbortController
@@ -28,6 +32,11 @@ export class Life {
   hadFault = false
   /** The first thing that was wrong, wherever it was found. */
   violation: Error | undefined
+  /** Something was said to be durable, and was not. */
+  notDurable: Error | undefined
+  #claims = 0
+  /** Logs of which somebody was told that a sync failed: they take nothing more. */
+  readonly poisoned = new WeakSet<PartitionLog>()
 
   constructor(
     schedule: Schedule,
@@ -140,14 +149,34 @@ export class Life {
       const log = this.store?.log(topic, partition)
       if (log === undefined || log.condition === 'closed') continue
       history.reached(log.durableOffset, 'synced')
+      if (!history.topic.isCompacted && log.condition === 'open') this.claimed(history, claimOf(log, history))
       if (log.condition === 'open') history.reached(log.writtenOffset, 'written')
       if (this.schedule.background && history.topic.isCompacted) history.mayBeCleaned = true
     }
   }
 
+  /** Somebody was told that this is durable: now and then, or `always`, that is looked at. */
+  claimed(history: History, { from, upTo }: Claim, always = false): void {
+    const { disk } = this
+    if (this.hadFault || disk.hasLied || disk.isDead || from >= upTo) return
+    this.#claims += 1
+    if (!always && this.schedule.looksAtAll !== true && this.#claims % LOOKED_AT !== 0) return
+    const claim = { from, upTo, isWhole: !history.topic.isCompacted }
+    // Of a copy: nobody waits for it, and nothing goes another way because of it.
+    checkDurable(disk.fs.clone(), `${DATA}/${history.name}`, claim).catch(error => {
+      this.notDurable ??= error
+    })
+  }
+
   endFollowers(): void {
     for (const { stop } of this.followers.splice(0)) stop.abort()
   }
+}
+
+/** What a log that nobody has cleaned says of itself; readers of a `batch` log are shown what is durable only. */
+export function claimOf(log: PartitionLog, { topic }: History): Claim {
+  const shown = topic.durability === 'batch' ? log.highWatermark : 0
+  return { from: log.logStartOffset, upTo: Math.max(log.durableOffset, shown) }
 }
 
 /** The process is dead, and somebody still waited for it. */

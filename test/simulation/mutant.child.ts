@@ -1,12 +1,13 @@
 /**
  * Tries what is named, one after the other, until the checker sees something wrong:
- * `node dist/test/simulation/mutant.child.js WHAT…`, each `seed N`, `point WORKLOAD WAY CALL`,
- * `points WORKLOAD WAY FROM STRIDE SECONDS` or `search FIRST_SEED SECONDS`. Prints one line of JSON, `{}` when nothing was wrong.
+ * `node dist/test/simulation/mutant.child.js WHAT…`, each `seed N`, `story N`,
+ * `stories`, `point WORKLOAD WAY CALL`, `points WORKLOAD WAY FROM STRIDE SECONDS` or `search FIRST_SEED SECONDS`. Prints one line of JSON, `{}` when nothing was wrong.
  */
 import { crashPoint, WAYS, type Way, WORKLOADS, type Workload } from './crash-points.ts'
 import type { MutantRun } from './mutant-copy.ts'
 import { scheduleOf } from './schedule.ts'
 import { simulate } from './simulation.ts'
+import { STORIES, type Story, scheduleOfStory } from './stories.ts'
 
 let stray: Error | undefined
 process.on('unhandledRejection', error => {
@@ -27,6 +28,15 @@ async function tried(what: string): Promise<MutantRun | undefined> {
   switch (kind) {
     case 'seed':
       return seed(a)
+    case 'story':
+      return story(a)
+    case 'stories': {
+      for (let next = 0; next < STORIES.length; next += 1) {
+        const found = await story(next)
+        if (found !== undefined) return found
+      }
+      return undefined
+    }
     case 'point':
       return (await point(a, b, c)).found
     case 'points': {
@@ -53,6 +63,16 @@ async function tried(what: string): Promise<MutantRun | undefined> {
 async function seed(number: number): Promise<MutantRun | undefined> {
   const { failure } = await simulate(scheduleOf(number))
   return runOf(`seed ${number}`, failure)
+}
+
+async function story(number: number): Promise<MutantRun | undefined> {
+  const told = STORIES[number] as Story
+  for (let time = 0; time < told.times; time += 1) {
+    const { failure } = await simulate(scheduleOfStory(told, time))
+    const found = runOf(`story ${number}`, failure)
+    if (found !== undefined) return found
+  }
+  return undefined
 }
 
 async function point(

@@ -125,13 +125,6 @@ const MUTANTS_BY_RULE: readonly Mutant[] = [
     replace: 'void persistLogStart(offset).catch(() => undefined);\n            state.logStartOffset = offset;'
   },
   {
-    name: 'epochs-not-cut',
-    breaks: 'leader epochs of records that were cut stay',
-    file: 'log/segment-keeper',
-    find: 'state.epochs.truncateFromEnd(offset);\n        await state.epochs.persist();',
-    replace: ''
-  },
-  {
     name: 'producers-not-cut',
     breaks: 'after a cut the producers are remembered as before it',
     file: 'log/segment-keeper',
@@ -156,7 +149,7 @@ const MUTANTS_BY_RULE: readonly Mutant[] = [
     name: 'failed-sync-not-noted',
     breaks: 'recovery is not told that the page cache cannot be believed',
     file: 'log/watermark-keeper',
-    find: 'await this.#file.lowerTo({ ...durable, syncFailed: true });',
+    find: 'this.#doubt = { ...durable, syncFailed: true };',
     replace: ''
   },
   {
@@ -307,13 +300,6 @@ const MUTANTS_BY_RULE: readonly Mutant[] = [
     replace: ''
   },
   {
-    name: 'swap-from-below',
-    breaks: 'cleaned segments get their names from the lowest on',
-    file: 'log/segment-swap',
-    find: 'for (const segment of [...fresh].reverse()) {\n                await segment.renameTo(SWAP_SUFFIX);',
-    replace: 'for (const segment of fresh) {\n                await segment.renameTo(SWAP_SUFFIX);'
-  },
-  {
     name: 'swap-without-sync',
     breaks: 'old segments go before the new ones have durable names',
     file: 'log/segment-swap',
@@ -395,13 +381,6 @@ const MUTANTS_BY_RULE: readonly Mutant[] = [
     breaks: 'folders of a topic that is being made are not in the side-car first',
     file: 'store/topics',
     find: 'for (const directory of affected)\n                await directory.saveTopicsFile();',
-    replace: ''
-  },
-  {
-    name: 'topic-folders-not-synced',
-    breaks: 'a topic is there before its folders are durable',
-    file: 'store/topics',
-    find: "await translated('sync', directory.path, () => this.#fs.syncDirectory(directory.path));",
     replace: ''
   },
   {

@@ -70,6 +70,8 @@ export interface Schedule {
   readonly background: boolean
   /** Calls take turns of the event loop, so that others come between their beginning and their end. */
   readonly isSlow: boolean
+  /** Every claim that something is durable is held against the disk, not one of a few. */
+  readonly looksAtAll?: boolean
   readonly operations: readonly Operation[]
 }
 

@@ -13,7 +13,7 @@ import { SimulatedDisk, Trace } from './disk.ts'
 import { GuestTopic } from './guest.ts'
 import { History, Violation } from './history.ts'
 import { checkDamaged } from './hurt.ts'
-import { DATA, Life, Stopped, turn } from './life.ts'
+import { claimOf, DATA, Life, Stopped, split, turn } from './life.ts'
 import { noteMissing } from './missing-segments.ts'
 import { observe } from './observation.ts'
 import { anyhow, type CrashOutcome, DROP_ALL, KEEP_ALL, KILL, ZEROS } from './outcomes.ts'
@@ -21,6 +21,7 @@ import { Random, seedBelow } from './random.ts'
 import { checkReport, durableUpTo, logSizes } from './report-check.ts'
 import { GUEST, type Operation, type Schedule, type SimulatedTopic } from './schedule.ts'
 import { warmUp } from './warm-up.ts'
+import { checkClosed, checkNoGap, checkNotClosed } from './x-ray.ts'
 
 export interface SimulationResult {
   /** What was wrong; `undefined`: nothing. */
@@ -150,6 +151,7 @@ class Simulation {
       // Not from one timer to the next: what was begun may still be under way.
       await life.advance(1)
       if (life.violation !== undefined) throw life.violation
+      if (life.notDurable !== undefined) throw life.notDurable
     } catch (error) {
       if (!(error instanceof Stopped)) throw error
     }
@@ -254,6 +256,7 @@ class Simulation {
     await life.settle()
     for (const history of life.histories.values())
       if (this.#schedule.background) history.mayBeCleaned ||= history.topic.isCompacted
+    const isPoisoned = [...life.histories.keys()].some(name => life.store.log(...split(name))?.condition === 'poisoned')
     const closed = await life.attempt('close', async () => {
       await life.store.close()
       return true
@@ -264,7 +267,10 @@ class Simulation {
     this.#wasReached ||= life.disk.wasReached
     const left = life.disk.die()
     const { hasFailedSync, hasLied } = life.disk
+    if (life.notDurable !== undefined) throw life.notDurable
+    if (isPoisoned) await checkNotClosed(left.clone(), DATA)
     if (isClean && !hasLied) {
+      for (const name of life.histories.keys()) await checkClosed(left.clone(), `${DATA}/${name}`)
       const where = this.#where
       this.#where = `${where}, then damage`
       await checkDamaged(left, [...life.histories.keys()], {
@@ -286,6 +292,13 @@ class Simulation {
     if (!life.disk.isDead) life.sample()
     life.disk.die()
     life.endFollowers()
+    // What was looked at in the last step has been by then.
+    await turn()
+    if (life.notDurable !== undefined) throw life.notDurable
+    if (!life.hadFault && !life.disk.hasLied)
+      for (const history of life.histories.values())
+        if (!history.topic.isCompacted)
+          await checkNoGap(life.disk.die().clone(), `${DATA}/${history.name}`, history.highestStart())
     this.#changes += life.disk.changes
     const seed = seedBelow(this.#schedule.seed, number)
     const random = new Random(seed)
@@ -402,6 +415,7 @@ class Simulation {
     if (seen === undefined) return
     this.#trace.add(`${history.name} ${seen.start} ${seen.stable} ${seen.end} ${seen.committed.join()}`)
     new Checker(history, seen, { ...expected, isReopened: true }).check()
+    if (!history.topic.isCompacted) this.#life.claimed(history, claimOf(log, history), true)
     if (expected.isLenient) return
     await checkDerived(log, history, seen)
     await checkLookups(log, seen, new Random(seen.end))
