@@ -46,6 +46,8 @@ export interface OpenLogOptions {
   readonly liveWriter?: boolean
   /** Makes a log start offset durable outside the partition's folder, where Kafka keeps it. */
   readonly persistLogStart?: (offset: number) => Promise<void>
+  /** Makes sure, durably, that the directory's checkpoint names no recovery point above `offset`. */
+  readonly lowerRecoveryPoint?: (offset: number) => Promise<void>
   /** Takes a key's records out of the files: what a layer above does for `PartitionLog.eraseKey`. */
   readonly eraseKey?: EraseKey
   /** Of new files and folders; 0600 and 0700 by default. */
@@ -107,6 +109,7 @@ export interface LogParts extends SharedParts {
   /** See `LoadedLog.isFinal`. */
   readonly wasFinal: boolean
   readonly persistLogStart: (offset: number) => Promise<void>
+  readonly lowerRecoveryPoint: (offset: number) => Promise<void>
   readonly eraseKey: EraseKey | undefined
   /** Of a log that another process may be writing. */
   readonly follow: FileFollower | undefined
@@ -158,6 +161,7 @@ export async function openParts(options: OpenLogOptions): Promise<LogParts> {
     report,
     wasFinal: loaded.isFinal,
     persistLogStart: options.persistLogStart ?? refuseLogStart,
+    lowerRecoveryPoint: options.lowerRecoveryPoint ?? (async () => {}),
     eraseKey: options.eraseKey
   }
 }

@@ -290,6 +290,7 @@ export class PartitionLog implements AsyncDisposable {
     await this.#engine.alone(async () => {
       if (offset >= this.#engine.state.logEndOffset) return
       await this.#lowerLogStart(offset)
+      await this.#engine.parts.lowerRecoveryPoint(offset)
       await this.#engine.keeper.truncateTo(offset)
       await this.#lowerHolds()
     })
@@ -301,6 +302,7 @@ export class PartitionLog implements AsyncDisposable {
     // Before anything is appended: under a start above it, what comes would be taken for the rest of a lost log.
     await this.#engine.alone(async () => {
       await this.#lowerLogStart(offset)
+      await this.#engine.parts.lowerRecoveryPoint(offset)
       await this.#engine.keeper.startAt(offset)
       await this.#lowerHolds()
       await this.#engine.parts.persistLogStart(offset)

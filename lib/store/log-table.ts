@@ -242,6 +242,7 @@ export class LogTable {
       permissions: { file: filePermissions, folder: folderPermissions },
       ...(owner === undefined ? {} : { owner }),
       persistLogStart: offset => this.#persistLogStart(slot, offset),
+      lowerRecoveryPoint: offset => lowerRecoveryPoint(slot, offset),
       ...(this.eraseKey === undefined ? {} : { eraseKey: this.eraseKey }),
       shared
     }
@@ -285,6 +286,17 @@ export class LogTable {
       })
     }
   }
+}
+
+/**
+ * Before a cut: what is appended behind it may be in a segment that is not sealed when the process ends, and a recovery
+ * that begins at a point from before the cut would not look there. As Kafka, which writes the checkpoint after the cut.
+ */
+async function lowerRecoveryPoint({ directory, folder }: LogSlot, offset: number): Promise<void> {
+  const checkpoint = directory.checkpoint('recoveryPoint')
+  if ((checkpoint.get(folder.name) ?? 0) <= offset) return
+  checkpoint.set(folder.name, offset)
+  await directory.saveCheckpoints()
 }
 
 /** What was appended behind a cut is dirty again. As Kafka: its cleaner's checkpoint follows a truncation. */

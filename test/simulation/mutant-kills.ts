@@ -52,7 +52,7 @@ export const KILLS: Readonly<Record<string, string>> = {
   'cleaner-ignores-holds': 'story 2',
   'retention-ignores-holds': 'story 4',
   'marker-over-unclean-logs': 'story 5',
-  'checkpoint-above-watermark': 'story 7',
+  'recovery-point-survives-cut': 'seed 840001204',
   'sealed-without-sync': 'story 7',
   'swap-not-seen-by-tail': 'story 2',
   'readers-ahead-of-sync': 'story 0',

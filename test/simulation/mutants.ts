@@ -216,11 +216,11 @@ const MUTANTS_BY_RULE: readonly Mutant[] = [
     replace: 'const from = Number.MAX_SAFE_INTEGER;'
   },
   {
-    name: 'checkpoint-above-watermark',
-    breaks: 'the recovery point of the checkpoint is believed after a cut',
-    file: 'log/loader',
-    find: 'Math.min(this.#options.recoveryPoint ?? 0, watermark?.offset ?? Number.POSITIVE_INFINITY)',
-    replace: 'this.#options.recoveryPoint ?? 0'
+    name: 'recovery-point-survives-cut',
+    breaks: 'the checkpoint still has a recovery point from before a cut',
+    file: 'store/log-table',
+    find: 'if ((checkpoint.get(folder.name) ?? 0) <= offset)',
+    replace: 'if (offset >= 0)'
   },
   {
     name: 'snapshot-of-the-future',
