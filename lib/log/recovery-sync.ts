@@ -4,17 +4,17 @@
  * A sync alone does not: where one has failed, and the process ended before that was noted in the watermark, the page
  * cache still shows what the disk has not got, and Linux takes those pages for clean, so that no later sync writes them.
  * Nothing tells that from a process that was killed. So what lies above the watermark, which no sync is known to have
- * covered, is read and written again, the same bytes at the same place: that makes the pages dirty. Below it nothing is
- * written, and without a watermark nothing is (no sync of ours was ever noted here; another engine's files stay as they
- * are). With the default durability the range is what was appended within the last 10 ms or so, with `interval` what its
- * thresholds allow. Of a log that nobody asked to sync it may be a segment and more: beyond 64 MiB nothing is written
- * again, for that would make every recovery of such a log take several times as long, against a failure that it had
- * little occasion to meet.
+ * covered, is read from the device as well. Where that shows something else, or cannot be asked, the same bytes are
+ * written again at the same place, which makes the pages dirty, and synced once more. Below the watermark nothing is
+ * doubted, and without one nothing is (no sync of ours was ever noted here; another engine's files stay as they are).
+ * With the default durability the range is what was appended within the last 10 ms or so, with `interval` what its
+ * thresholds allow. Of a log that nobody asked to sync it may be a segment and more: beyond 64 MiB the sync is believed,
+ * for every recovery of such a log would take several times as long, against a failure that it had little occasion to
+ * meet.
  *
- * A crash on the way leaves the same bytes: a device writes a sector whole or not at all, on which every append that
- * begins within a sector relies too. Since they were judged a clean page may have gone from the cache, and come back as
- * the disk has it; then it is that which is written. So what was written is judged once more: from then on the cache
- * shows what the disk gets.
+ * A crash while bytes are written again leaves the same bytes: a device writes a sector whole or not at all, on which
+ * every append that begins within a sector relies too. Since they were judged a clean page may have gone from the cache,
+ * and come back as the disk has it. So what the cache shows in the end is judged once more.
  */
 import type { FileHandle, FileSystem } from '../fs/file-system.ts'
 import { writeFully } from '../fs/write-fully.ts'
@@ -45,12 +45,14 @@ export async function syncAccepted(
     const path = logPath(dir, baseOffset)
     const handle = await fs.open(path, 'write')
     try {
-      const from = doubtedFrom(watermark, baseOffset)
-      if (from < validBytes && !isMuch) {
-        await writeAgain(handle, from, validBytes)
-        if (!(await isSound(handle, from, validBytes))) throw vanished(path, from)
-      }
       await orSyncFailed(path, handle.datasync())
+      const from = doubtedFrom(watermark, baseOffset)
+      if (from >= validBytes || isMuch) continue
+      if (!(await isOnDevice(fs, handle, from, validBytes))) {
+        await writeAgain(handle, from, validBytes)
+        await orSyncFailed(path, handle.datasync())
+      }
+      if (!(await isSound(handle, from, validBytes))) throw vanished(path, from)
     } finally {
       await handle.close()
     }
@@ -64,6 +66,19 @@ function doubtedFrom(watermark: Watermark | undefined, baseOffset: number): numb
   const { segmentBaseOffset, position } = watermark
   if (baseOffset === segmentBaseOffset) return position
   return baseOffset < segmentBaseOffset ? Number.POSITIVE_INFINITY : 0
+}
+
+/** False as well where the device cannot be asked. */
+async function isOnDevice(fs: FileSystem, handle: FileHandle, from: number, to: number): Promise<boolean> {
+  const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, to - from))
+  for (let at = from; at < to; ) {
+    const shown = buffer.subarray(0, Math.min(buffer.length, to - at))
+    const count = await handle.read(shown, at)
+    const device = count === 0 ? undefined : await fs.readPastCache(handle.path, at, count)
+    if (device === undefined || Buffer.compare(device, shown.subarray(0, count)) !== 0) return false
+    at += count
+  }
+  return true
 }
 
 async function writeAgain(handle: FileHandle, from: number, to: number): Promise<void> {

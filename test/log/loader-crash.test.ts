@@ -211,8 +211,7 @@ const OUTCOMES: readonly (Outcome | undefined)[] = [
 function cutPower(fs: MemoryFileSystem, outcome: Outcome): void {
   const order = new Map(fs.pendingChanges.map((change, index) => [change, index]))
   fs.powerCut({
-    // A device writes a sector whole or not at all: what was there before is no nonsense.
-    sector: ({ index, isNew }) => (isNew || outcome.sector(index) === 'keep' ? outcome.sector(index) : 'drop'),
+    sector: ({ index }) => outcome.sector(index),
     length: ({ durable, present }) => (outcome.keepsLength ? present : durable),
     name: change => outcome.keepsName(order.get(change) ?? 0)
   })

@@ -1,5 +1,6 @@
 /** What recovery accepts above the watermark is on the disk before anybody is served, whatever a sync before it did. */
 import t from 'tap'
+import type { MemoryFileSystem } from '../../lib/fs/memory-file-system.ts'
 import type { PlannedSegment } from '../../lib/log/loader-plan.ts'
 import { syncAccepted } from '../../lib/log/recovery-sync.ts'
 import { closeLoaded, eachBatch, load } from '../helpers/loading.ts'
@@ -98,36 +99,53 @@ t.test('without a watermark, recovery writes no byte of another engine again', a
   t.ok(least >= bytes.length, `${least}`)
 })
 
-t.test('what a log that nobody asked to sync has above its watermark is written again up to a bound', async t => {
-  for (const [mostBytes, isWritten] of [
-    [bytes.length - positionOf(3), true],
-    [bytes.length - positionOf(3) - 1, false]
-  ] as const) {
-    const fs = await memoryFolder({
-      ...EPOCHS,
-      [file(0)]: bytes.subarray(0, positionOf(5)),
-      [file(5)]: bytes.subarray(positionOf(5))
-    })
-    const watermark = markBehind(0, written.slice(0, 3))
-    let writes = 0
-    let syncs = 0
-    fs.onCall = ({ operation }) => {
-      if (operation === 'write') writes += 1
-      if (operation === 'datasync') syncs += 1
+t.test(
+  'what a log that nobody asked to sync has above its watermark is held against the device up to a bound',
+  async t => {
+    for (const [mostBytes, isLookedAt] of [
+      [bytes.length - positionOf(3), true],
+      [bytes.length - positionOf(3) - 1, false]
+    ] as const) {
+      const fs = await memoryFolder({
+        ...EPOCHS,
+        [file(0)]: bytes.subarray(0, positionOf(5)),
+        [file(5)]: bytes.subarray(positionOf(5))
+      })
+      const watermark = markBehind(0, written.slice(0, 3))
+      let looks = 0
+      let syncs = 0
+      fs.onCall = ({ operation }) => {
+        if (operation === 'readPastCache') looks += 1
+        if (operation === 'datasync') syncs += 1
+      }
+      const kept = [
+        { baseOffset: 0, validBytes: positionOf(5), scanned: true },
+        { baseOffset: 5, validBytes: bytes.length - positionOf(5), scanned: true }
+      ] as unknown as PlannedSegment[]
+      await syncAccepted({ fs, dir: DIR, watermark }, kept, mostBytes)
+      t.equal(looks > 0, isLookedAt)
+      t.equal(syncs, 2)
     }
-    const kept = [
-      { baseOffset: 0, validBytes: positionOf(5), scanned: true },
-      { baseOffset: 5, validBytes: bytes.length - positionOf(5), scanned: true }
-    ] as unknown as PlannedSegment[]
-    await syncAccepted({ fs, dir: DIR, watermark }, kept, mostBytes)
-    t.equal(writes > 0, isWritten)
-    t.equal(syncs, 2)
   }
-})
+)
+
+/** The page cache shows all of it, and the device what lies below the watermark. */
+async function afterFailedSync(): Promise<MemoryFileSystem> {
+  const fs = await memoryFolder({ ...EPOCHS, [file(0)]: bytes.subarray(0, positionOf(3)) })
+  await putWatermark(fs, markBehind(0, written.slice(0, 3)))
+  fs.onCall = call => {
+    if (call.operation === 'datasync') throw Object.assign(new Error('made to fail'), { code: 'EIO' })
+  }
+  const handle = await fs.open(`${DIR}/${file(0)}`, 'write')
+  await handle.write(bytes.subarray(positionOf(3)), positionOf(3))
+  await t.rejects(handle.datasync())
+  await handle.close()
+  fs.onCall = undefined
+  return fs
+}
 
 t.test('where what was found cannot be written again, the next recovery asks the device', async t => {
-  const fs = await memoryFolder({ ...EPOCHS, [file(0)]: bytes })
-  await putWatermark(fs, markBehind(0, written.slice(0, 3)))
+  const fs = await afterFailedSync()
   fs.onCall = ({ operation, path }) => {
     if (operation === 'write' && path.endsWith('.log')) throw Object.assign(new Error('full'), { code: 'ENOSPC' })
   }
@@ -135,6 +153,22 @@ t.test('where what was found cannot be written again, the next recovery asks the
   t.match(await readWatermark(fs), { offset: 3, syncFailed: true })
   fs.onCall = undefined
   const log = await load({ fs, dir: DIR })
-  t.equal(log.logEndOffset, 6)
+  t.equal(log.logEndOffset, 3)
   await closeLoaded(log)
+})
+
+t.test('what the device has is not written again; what it cannot be asked for is', async t => {
+  for (const isAsked of [true, false]) {
+    const fs = await memoryFolder({ ...EPOCHS, [file(0)]: bytes })
+    await putWatermark(fs, markBehind(0, written.slice(0, 3)))
+    if (!isAsked) fs.readPastCache = async () => undefined
+    const positions: (number | undefined)[] = []
+    fs.onCall = ({ operation, path, position }) => {
+      if (operation === 'write' && path.endsWith(file(0))) positions.push(position)
+    }
+    const log = await load({ fs, dir: DIR })
+    t.equal(log.logEndOffset, 6)
+    t.equal(positions.includes(positionOf(3)), !isAsked)
+    await closeLoaded(log)
+  }
 })

@@ -12,6 +12,12 @@ export interface HarmlessMutant {
 
 export const HARMLESS: readonly HarmlessMutant[] = [
   {
+    name: 'recovered-tail-not-synced',
+    breaks: 'what recovery accepts is served before it is durable',
+    file: 'log/recovery-sync',
+    why: 'the device is asked for it; what it has not is written again and synced'
+  },
+  {
     name: 'checkpoint-above-watermark',
     breaks: 'the recovery point of the checkpoint is believed after a cut',
     file: 'log/loader',

@@ -181,13 +181,6 @@ const MUTANTS_BY_RULE: readonly Mutant[] = [
     replace: ''
   },
   {
-    name: 'recovered-tail-not-synced',
-    breaks: 'what recovery accepts is served before it is durable',
-    file: 'log/recovery-sync',
-    find: 'await orSyncFailed(path, handle.datasync());',
-    replace: ''
-  },
-  {
     name: 'recovered-tail-not-written-again',
     breaks: 'recovery believes what a failed sync, which nobody lived to note, left in the page cache',
     file: 'log/recovery-sync',
