@@ -73,8 +73,8 @@ function refuseInherited(args: readonly string[]): void {
   const end = args.indexOf('--')
   for (const arg of end < 0 ? args : args.slice(0, end)) {
     const given = /^--+([^=]*)/.exec(arg)?.[1] ?? ''
-    // It names `--some-option` a second time as `someOption`.
-    const name = given.replace(/-+(.)/g, (_, letter: string) => letter.toUpperCase())
+    // It names `--some-option` a second time as `someOption`, and so it does `--some_option-`.
+    const name = given.replace(/[-_]+$/, '').replace(/[-_]+(.)/g, (_, letter: string) => letter.toUpperCase())
     if (given in Object.prototype || name in Object.prototype)
       throw new UsageError(`there is no option --${given} here`)
   }

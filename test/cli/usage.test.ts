@@ -42,6 +42,8 @@ t.test('wrong usage is status 2 and one line that names the option and where the
     [on('consume', 'orders', '--group', 'g'), /no option --group here/],
     // Names that every object has.
     [on('consume', 'orders', '--constructor', 'x'), /no option --constructor here/],
+    [on('consume', 'orders', '--constructor-', 'x'), /no option --constructor- here/],
+    [on('consume', 'orders', '--to_string', 'x'), /no option --to_string here/],
     [['produce', 'orders', '--dir.x=3'], /no option --dir.x here/],
     [on('topics', 'list', '--to-string'), /no option --to-string here/],
     [on('topics', 'list', '--__proto__.x=1'), /no option --__proto__.x here/],

@@ -52,11 +52,7 @@ export function compressSnappy(bytes: Buffer): Buffer {
 
 /** @throws {LogError} DECOMPRESSION_LIMIT, INVALID_RECORD */
 export function decompressSnappy(bytes: Buffer, limit: number): Buffer {
-  let size = 0
-  for (const block of blocksOf(bytes, limit)) {
-    size += block.outputBytes
-    if (size > limit) throw tooLarge('snappy', limit)
-  }
+  const size = claimedBytes(bytes, limit)
   if (size > TRUSTED_CLAIM_BYTES) for (const block of blocksOf(bytes, limit)) assertHonest(bytes, block)
   const output = Buffer.allocUnsafeSlow(size)
   let out = 0
@@ -69,16 +65,25 @@ export function decompressSnappy(bytes: Buffer, limit: number): Buffer {
 
 /** One piece a block; a bare payload is one block, and therefore one piece, whatever its size. */
 export function* decompressSnappyStream(bytes: Buffer, limit: number, source: PieceSource): Generator<Buffer, void> {
-  let size = 0
+  // Before the first piece, so that a payload with several faults is refused for the same one either way.
+  claimedBytes(bytes, limit)
   for (const block of blocksOf(bytes, limit)) {
     const { elements, end, outputBytes } = block
-    size += outputBytes
-    if (size > limit) throw tooLarge('snappy', limit)
     if (outputBytes > CHUNK_BYTES) assertHonest(bytes, block)
     const piece = source(outputBytes)
     decodeSnappyElements(bytes, elements, end, piece, 0, outputBytes)
     if (outputBytes > 0) yield piece
   }
+}
+
+/** What all blocks say that they give. */
+function claimedBytes(bytes: Buffer, limit: number): number {
+  let size = 0
+  for (const { outputBytes } of blocksOf(bytes, limit)) {
+    size += outputBytes
+    if (size > limit) throw tooLarge('snappy', limit)
+  }
+  return size
 }
 
 function assertHonest(bytes: Buffer, { elements, end, outputBytes }: Block): void {
